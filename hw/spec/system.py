@@ -1,0 +1,160 @@
+"""Systems as frozen typed values: engines, tiers and links, with units in the field names and SI inside.
+
+In YAML the unit is part of the value and the field name drops it: ``capacity: 80 GB`` becomes ``capacity_bytes``.
+A system describes **one device** and says how many of them there are; tiers and links marked ``shared`` exist once
+for all devices (a host's DDR, its NVMe drive), everything else exists per device. Devices exchange data over
+``fabric``.
+
+Each component may carry ``sources``: field -> "kind: where the number is from", with kind one of stated, derived,
+fitted, synthetic. The bundled presets have one for every number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+from hw.spec.quantity import (
+    Bandwidth,
+    Bytes,
+    EnergyPerBit,
+    EnergyPerOperation,
+    OperationRate,
+    Power,
+    Seconds,
+    ZeroOrMore,
+)
+from hw.spec.source import Source
+from workloads.formats import storage_format
+
+__all__ = ["Array", "Component", "Engine", "Fabric", "Link", "System", "Tier"]
+
+
+class Component(BaseModel):
+    """Base of every part of a system: frozen, no unknown keys, numbers with their sources beside them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
+
+    sources: dict[str, Source] = Field(default_factory=dict, description="field name -> where its number is from")
+
+
+class Array(Component):
+    """Shape of a two-dimensional processing-element array."""
+
+    rows: PositiveInt
+    columns: PositiveInt
+
+
+class Engine(Component):
+    """Something that computes. A multiply-add counts as two operations everywhere.
+
+    ``matrix`` engines run contractions (Einsums that multiply and add-reduce) only; the other kinds run everything.
+    An engine computes on data in its ``home`` tier; a processing-in-memory engine sees its home tier at
+    ``home_bandwidth``, the bandwidth inside the device, instead of the tier's port.
+    """
+
+    kind: Literal["matrix", "vector", "cpu", "near-memory", "in-storage"]
+    home: str
+    throughput_ops_per_s: dict[str, OperationRate] = Field(alias="throughput", min_length=1)
+    launch_overhead_s: Annotated[Seconds, ZeroOrMore] = Field(0.0, alias="launch_overhead")
+    home_bandwidth_bytes_per_s: Bandwidth | None = Field(None, alias="home_bandwidth")
+    energy_j_per_op: dict[str, EnergyPerOperation] = Field(default_factory=dict, alias="energy")
+    array: Array | None = None
+    buffers: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _formats_exist(self) -> Engine:
+        for name in (*self.throughput_ops_per_s, *self.energy_j_per_op):
+            storage_format(name)
+        return self
+
+    def throughput(self, format_name: str) -> float:
+        """Peak operations per second in ``format_name``, or in the narrowest listed format at least as wide.
+
+        A format that only exists in storage (int4 weights, say) has no arithmetic of its own: callers pass the
+        format computed in. When every listed format is narrower, the widest is taken.
+        """
+        return self.throughput_ops_per_s[self._computed_as(format_name, self.throughput_ops_per_s)]
+
+    def energy(self, format_name: str) -> float:
+        """Joules per operation in ``format_name`` by the same rule as `throughput`; 0 when none is given."""
+        if not self.energy_j_per_op:
+            return 0.0
+        return self.energy_j_per_op[self._computed_as(format_name, self.energy_j_per_op)]
+
+    @staticmethod
+    def _computed_as(format_name: str, listed: Mapping[str, float]) -> str:
+        if format_name in listed:
+            return format_name
+        bits = {name: storage_format(name).element_bits for name in listed}
+        wanted = storage_format(format_name).element_bits
+        enough = [name for name in listed if bits[name] >= wanted]
+        return min(enough, key=lambda name: bits[name]) if enough else max(listed, key=lambda name: bits[name])
+
+
+class Tier(Component):
+    """Something that stores. Reads and writes share the tier's port and take turns on it.
+
+    ``holds: tensors`` tiers take whole tensors, placed by the planner; ``holds: tiles`` tiers (caches, scratchpads,
+    accumulators) only hold pieces inside one operation.
+    """
+
+    kind: Literal["sram", "hbm", "dram", "cxl", "flash"]
+    capacity_bytes: Bytes = Field(alias="capacity")
+    read_bandwidth_bytes_per_s: Bandwidth = Field(alias="read_bandwidth")
+    write_bandwidth_bytes_per_s: Bandwidth = Field(alias="write_bandwidth")
+    latency_s: Annotated[Seconds, ZeroOrMore] = Field(0.0, alias="latency")
+    granularity_bytes: Bytes = Field(64.0, alias="granularity")
+    read_energy_j_per_bit: Annotated[EnergyPerBit, ZeroOrMore] = Field(0.0, alias="read_energy")
+    write_energy_j_per_bit: Annotated[EnergyPerBit, ZeroOrMore] = Field(0.0, alias="write_energy")
+    static_power_w: Annotated[Power, ZeroOrMore] = Field(0.0, alias="static_power")
+    holds: Literal["tensors", "tiles"] = "tensors"
+    shared: bool = False
+
+
+class Link(Component):
+    """A connection between two tiers. ``full`` duplex links carry the stated bandwidth in each direction at once."""
+
+    between: tuple[str, str]
+    bandwidth_bytes_per_s: Bandwidth = Field(alias="bandwidth")
+    latency_s: Annotated[Seconds, ZeroOrMore] = Field(0.0, alias="latency")
+    message_cost_s: Annotated[Seconds, ZeroOrMore] = Field(0.0, alias="message_cost")
+    energy_j_per_bit: Annotated[EnergyPerBit, ZeroOrMore] = Field(0.0, alias="energy")
+    duplex: Literal["full", "half"] = "full"
+    shared: bool = False
+
+
+class Fabric(Component):
+    """What joins equal devices: ``bandwidth`` is what one device sends while it receives as much."""
+
+    topology: Literal["switch", "ring", "mesh"]
+    bandwidth_bytes_per_s: Bandwidth = Field(alias="bandwidth")
+    latency_s: Annotated[Seconds, ZeroOrMore] = Field(0.0, alias="latency")
+    energy_j_per_bit: Annotated[EnergyPerBit, ZeroOrMore] = Field(0.0, alias="energy")
+
+
+class System(Component):
+    """A machine: ``devices`` equal devices of engines, tiers and links, joined by ``fabric``."""
+
+    name: str = Field(min_length=1)
+    description: str = ""
+    devices: PositiveInt = 1
+    engines: dict[str, Engine] = Field(min_length=1)
+    tiers: dict[str, Tier] = Field(min_length=1)
+    links: dict[str, Link] = Field(default_factory=dict)
+    fabric: Fabric | None = None
+    static_power_w: Annotated[Power, ZeroOrMore] = Field(0.0, alias="static_power")
+
+    def components(self) -> Iterator[tuple[str, Component]]:
+        """Every component with its dotted path, the system itself first."""
+        yield "", self
+        for group in ("engines", "tiers", "links"):
+            for name, component in getattr(self, group).items():
+                yield f"{group}.{name}", component
+        for name, engine in self.engines.items():
+            if engine.array is not None:
+                yield f"engines.{name}.array", engine.array
+        if self.fabric is not None:
+            yield "fabric", self.fabric

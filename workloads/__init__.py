@@ -1,0 +1,1 @@
+"""What is computed: Einsums, cascades, models, number formats and traces. Imports nothing of the other packages."""

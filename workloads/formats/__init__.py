@@ -1,0 +1,5 @@
+"""Number formats: how many bits a value takes in storage, scales included."""
+
+from workloads.formats.storage import FORMATS, StorageFormat, storage_format
+
+__all__ = ["FORMATS", "StorageFormat", "storage_format"]
