@@ -1,0 +1,1 @@
+"""Which design is better: the command line, reports and exploration."""

@@ -1,0 +1,1 @@
+"""How operations run on engines and where tensors live. Imports workloads and hw."""

@@ -14,22 +14,36 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
+from hw.spec.checks import check_system
 from hw.spec.quantity import (
     Bandwidth,
     Bytes,
-    EnergyPerBit,
+    EnergyPerBitOrZero,
     EnergyPerOperation,
     OperationRate,
-    Power,
-    Seconds,
-    ZeroOrMore,
+    PowerOrZero,
+    SecondsOrZero,
 )
 from hw.spec.source import Source
+from workloads.documents import field_error
+from workloads.errors import InputError
 from workloads.formats import storage_format
 
 __all__ = ["Array", "Component", "Engine", "Fabric", "Link", "System", "Tier"]
+
+
+def _known_format(name: str) -> str:
+    try:
+        return storage_format(name).name
+    except InputError as error:
+        raise field_error(error) from None
+
+
+FormatName = Annotated[str, AfterValidator(_known_format)]
+# No dots: the names stand in dotted paths. Not too long: they stand in tables.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$")]
 
 
 class Component(BaseModel):
@@ -57,18 +71,12 @@ class Engine(Component):
 
     kind: Literal["matrix", "vector", "cpu", "near-memory", "in-storage"]
     home: str
-    throughput_ops_per_s: dict[str, OperationRate] = Field(alias="throughput", min_length=1)
-    launch_overhead_s: Annotated[Seconds, ZeroOrMore] = Field(0.0, alias="launch_overhead")
+    throughput_ops_per_s: dict[FormatName, OperationRate] = Field(alias="throughput", min_length=1)
+    launch_overhead_s: SecondsOrZero = Field(0.0, alias="launch_overhead")
     home_bandwidth_bytes_per_s: Bandwidth | None = Field(None, alias="home_bandwidth")
-    energy_j_per_op: dict[str, EnergyPerOperation] = Field(default_factory=dict, alias="energy")
+    energy_j_per_op: dict[FormatName, EnergyPerOperation] = Field(default_factory=dict, alias="energy")
     array: Array | None = None
     buffers: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _formats_exist(self) -> Engine:
-        for name in (*self.throughput_ops_per_s, *self.energy_j_per_op):
-            storage_format(name)
-        return self
 
     def throughput(self, format_name: str) -> float:
         """Peak operations per second in ``format_name``, or in the narrowest listed format at least as wide.
@@ -105,11 +113,11 @@ class Tier(Component):
     capacity_bytes: Bytes = Field(alias="capacity")
     read_bandwidth_bytes_per_s: Bandwidth = Field(alias="read_bandwidth")
     write_bandwidth_bytes_per_s: Bandwidth = Field(alias="write_bandwidth")
-    latency_s: Annotated[Seconds, ZeroOrMore] = Field(0.0, alias="latency")
+    latency_s: SecondsOrZero = Field(0.0, alias="latency")
     granularity_bytes: Bytes = Field(64.0, alias="granularity")
-    read_energy_j_per_bit: Annotated[EnergyPerBit, ZeroOrMore] = Field(0.0, alias="read_energy")
-    write_energy_j_per_bit: Annotated[EnergyPerBit, ZeroOrMore] = Field(0.0, alias="write_energy")
-    static_power_w: Annotated[Power, ZeroOrMore] = Field(0.0, alias="static_power")
+    read_energy_j_per_bit: EnergyPerBitOrZero = Field(0.0, alias="read_energy")
+    write_energy_j_per_bit: EnergyPerBitOrZero = Field(0.0, alias="write_energy")
+    static_power_w: PowerOrZero = Field(0.0, alias="static_power")
     holds: Literal["tensors", "tiles"] = "tensors"
     shared: bool = False
 
@@ -119,9 +127,9 @@ class Link(Component):
 
     between: tuple[str, str]
     bandwidth_bytes_per_s: Bandwidth = Field(alias="bandwidth")
-    latency_s: Annotated[Seconds, ZeroOrMore] = Field(0.0, alias="latency")
-    message_cost_s: Annotated[Seconds, ZeroOrMore] = Field(0.0, alias="message_cost")
-    energy_j_per_bit: Annotated[EnergyPerBit, ZeroOrMore] = Field(0.0, alias="energy")
+    latency_s: SecondsOrZero = Field(0.0, alias="latency")
+    message_cost_s: SecondsOrZero = Field(0.0, alias="message_cost")
+    energy_j_per_bit: EnergyPerBitOrZero = Field(0.0, alias="energy")
     duplex: Literal["full", "half"] = "full"
     shared: bool = False
 
@@ -131,8 +139,8 @@ class Fabric(Component):
 
     topology: Literal["switch", "ring", "mesh"]
     bandwidth_bytes_per_s: Bandwidth = Field(alias="bandwidth")
-    latency_s: Annotated[Seconds, ZeroOrMore] = Field(0.0, alias="latency")
-    energy_j_per_bit: Annotated[EnergyPerBit, ZeroOrMore] = Field(0.0, alias="energy")
+    latency_s: SecondsOrZero = Field(0.0, alias="latency")
+    energy_j_per_bit: EnergyPerBitOrZero = Field(0.0, alias="energy")
 
 
 class System(Component):
@@ -141,11 +149,16 @@ class System(Component):
     name: str = Field(min_length=1)
     description: str = ""
     devices: PositiveInt = 1
-    engines: dict[str, Engine] = Field(min_length=1)
-    tiers: dict[str, Tier] = Field(min_length=1)
-    links: dict[str, Link] = Field(default_factory=dict)
+    engines: dict[Name, Engine] = Field(min_length=1)
+    tiers: dict[Name, Tier] = Field(min_length=1)
+    links: dict[Name, Link] = Field(default_factory=dict)
     fabric: Fabric | None = None
-    static_power_w: Annotated[Power, ZeroOrMore] = Field(0.0, alias="static_power")
+    static_power_w: PowerOrZero = Field(0.0, alias="static_power")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> System:
+        check_system(self)
+        return self
 
     def components(self) -> Iterator[tuple[str, Component]]:
         """Every component with its dotted path, the system itself first."""

@@ -1,0 +1,33 @@
+"""Cascades of extended Einsums: a language, its interpreter and its analyses."""
+
+from workloads.einsum.counts import (
+    compulsory_traffic,
+    iteration_space,
+    mask_densities,
+    mask_density,
+    operation_counts,
+    tensor_elements,
+    touched_elements,
+)
+from workloads.einsum.errors import CascadeError
+from workloads.einsum.ir import Cascade, Einsum, Tensor
+from workloads.einsum.parser import parse_cascade
+from workloads.einsum.printer import print_cascade
+from workloads.einsum.sizes import resolve_sizes
+
+__all__ = [
+    "Cascade",
+    "CascadeError",
+    "Einsum",
+    "Tensor",
+    "compulsory_traffic",
+    "iteration_space",
+    "mask_densities",
+    "mask_density",
+    "operation_counts",
+    "parse_cascade",
+    "print_cascade",
+    "resolve_sizes",
+    "tensor_elements",
+    "touched_elements",
+]

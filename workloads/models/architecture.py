@@ -31,10 +31,12 @@ class LatentAttention:
 class Attention:
     """Attention with ``heads`` query heads sharing ``kv_heads`` key and value heads of ``head_dim``.
 
-    ``window`` limits how many latest tokens are attended to. ``query_key_norm`` is the number of norm weights per
-    vector kind (head_dim for a per-head norm, heads x head_dim for one over the whole projection, 0 for none), given for queries and keys.
+    ``window`` limits how many latest tokens are attended to. ``query_key_norm`` is the number of norm weights for
+    queries and for keys: head_dim for a norm per head, heads x head_dim for one over the whole projection, 0 for none.
     ``sinks`` adds one learned logit per head (gpt-oss). ``position_table`` counts the learned relative-position
-    weights this attention owns (T5's first layer).
+    weights this attention owns (T5's first layer). ``alibi`` adds a fixed linear distance bias to the logits.
+    ``relative`` projects the positions of all keys with a matrix of their own and adds their product with the queries to
+    the logits, with one learned bias vector per head for contents and one for positions (Transformer-XL).
     """
 
     heads: int
@@ -49,6 +51,8 @@ class Attention:
     sinks: bool = False
     logit_softcap: bool = False
     position_table: int = 0
+    alibi: bool = False
+    relative: bool = False
     latent: LatentAttention | None = None
 
 
@@ -67,6 +71,8 @@ class MixtureOfExperts:
     """``experts`` equal feed-forwards of which a router picks ``top_k`` per token, beside ``shared`` for every token.
 
     ``router_bias`` counts additional router weights per expert that are stored (score correction or linear bias).
+    ``early_router`` means that the router reads the block's input, before attention (SmallThinker), so that
+    the choice is known while attention runs.
     """
 
     experts: int
@@ -75,6 +81,7 @@ class MixtureOfExperts:
     shared: FeedForward | None = None
     router_bias: bool = False
     shared_gate: bool = False
+    early_router: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,11 +102,15 @@ class Block:
 
 @dataclass(frozen=True)
 class Model:
-    """A whole model: ``order`` indexes ``blocks`` layer by layer; encoder layers come first where ``encoder_layers`` > 0.
+    """A whole model: ``order`` indexes ``blocks`` layer by layer, encoder layers (``encoder_layers`` of them) first.
 
     ``positions`` is the size of a learned position table (0 for none), ``token_types`` of a segment table.
+    ``embedding_bins`` gives (tokens, width) for each part of a vocabulary that is embedded in several widths, each part
+    with a projection to ``hidden`` (adaptive embeddings, arXiv 1809.10853); empty for one table.
     ``head_weights`` counts what stands between the last block and the vocabulary beside the projection itself
-    (BERT's pooler and transform). ``published_parameters`` is not here: it stands with the catalogue entry.
+    (BERT's pooler and transform). ``weight_format`` stores all weights but for two exceptions, each None where there
+    is none: ``expert_weight_format`` stores the routed experts' matrices (gpt-oss), ``unquantized_format`` embeddings,
+    head, norms and router (quantised checkpoints). Published counts are not here: they stand with the catalogue entry.
     """
 
     name: str
@@ -114,9 +125,12 @@ class Model:
     positions: int = 0
     token_types: int = 0
     embedding_dim: int | None = None
+    embedding_bins: tuple[tuple[int, int], ...] = ()
     lm_head: bool = True
     lm_head_bias: bool = False
     head_weights: int = 0
     encoder_layers: int = 0
     max_positions: int | None = None
     weight_format: str = "bf16"
+    expert_weight_format: str | None = None
+    unquantized_format: str | None = None

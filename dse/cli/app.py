@@ -1,0 +1,136 @@
+"""The command tree. Each command's module is imported when the command runs, so that ``--help`` stays light."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="tiercade",
+    help="Co-design of memory systems and accelerators for large models.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"tiercade {version('tiercade')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Co-design of memory systems and accelerators for large models."""
+
+
+@app.command()
+def simulate(
+    model: Annotated[str, typer.Option(help="A name from 'tiercade list models', or a Hugging Face config.json.")],
+    system: Annotated[str, typer.Option(help="A name from 'tiercade list systems', or a YAML file.")],
+    phase: Annotated[str, typer.Option(help="prefill (time to first token) or decode (time of one step).")] = "decode",
+    batch: Annotated[int, typer.Option(help="Sequences at once.")] = 1,
+    context: Annotated[int, typer.Option(help="Tokens per sequence: the prompt, or all tokens so far.")] = 2048,
+    devices: Annotated[int | None, typer.Option(help="Equal devices to split the model over.")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change the system: tiers.hbm.capacity='96 GB'.")
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="Storage format of the weights, e.g. int4_g128.")] = None,
+    kv_cache: Annotated[str, typer.Option(help="Storage format of keys and values.")] = "bf16",
+    activations: Annotated[str, typer.Option(help="Format of activations, embeddings and norms.")] = "bf16",
+    compute: Annotated[str, typer.Option(help="Format contractions are computed in.")] = "bf16",
+    place: Annotated[
+        list[str] | None, typer.Option(metavar="ROLE=TIER", help="Pin a role (experts, attention, kv_cache...) to a tier.")
+    ] = None,
+    assign: Annotated[
+        list[str] | None, typer.Option(metavar="KIND=ENGINE", help="Run operations of a kind on an engine.")
+    ] = None,
+    ahead: Annotated[int, typer.Option(help="Layers streamed ahead of their use; 0 streams on demand.")] = 1,
+    expert_cache: Annotated[
+        int | None, typer.Option(metavar="SLOTS", help="Cache this many experts per layer, the rest in --expert-home.")
+    ] = None,
+    expert_home: Annotated[str, typer.Option(help="Tier the experts live in when they are cached.")] = "ddr",
+    steps: Annotated[int, typer.Option(help="Decode steps timed with an expert cache.")] = 16,
+    warmup: Annotated[int, typer.Option(help="Steps that fill the expert cache before.")] = 64,
+    routing_skew: Annotated[float, typer.Option(help="Zipf exponent of the synthetic expert popularity.")] = 0.0,
+    routing_repeat: Annotated[float, typer.Option(help="Chance that a token keeps an expert of the one before.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic routing.")] = 0,
+    fidelity: Annotated[str, typer.Option(help="Depth of the model: roofline.")] = "roofline",
+    trace_out: Annotated[Path | None, typer.Option(help="Write a Chrome trace (opens in Perfetto).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write a run folder with figures, trace and inputs here.")] = None,
+    json: Json = False,
+) -> None:
+    """Simulate one phase of a model on a machine."""
+    from dse.cli.simulate import Request, run_simulate
+
+    request = Request(
+        model=model,
+        system=system,
+        phase=phase,
+        batch=batch,
+        context=context,
+        devices=devices,
+        changes=tuple(changes or ()),
+        weights=weights,
+        kv_cache=kv_cache,
+        activations=activations,
+        compute=compute,
+        place=tuple(place or ()),
+        assign=tuple(assign or ()),
+        ahead=ahead,
+        expert_cache=expert_cache,
+        expert_home=expert_home,
+        steps=steps,
+        warmup=warmup,
+        routing_skew=routing_skew,
+        routing_repeat=routing_repeat,
+        seed=seed,
+        fidelity=fidelity,
+    )
+    run_simulate(request, trace_out=trace_out, out=out, as_json=json)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the run folders, the report and the figures.")] = Path("tiercade-demo"),
+    json: Json = False,
+) -> None:
+    """A real model on two real machines, end to end, with figures; takes well under a minute."""
+    from dse.cli.demo import run_demo
+
+    run_demo(out, as_json=json)
+
+
+@app.command("list")
+def list_things(
+    what: Annotated[str, typer.Argument(help="models, systems, formats or cascades.")],
+    json: Json = False,
+) -> None:
+    """List what there is to choose from."""
+    from dse.cli.listing import run_list
+
+    run_list(what, as_json=json)
+
+
+@app.command()
+def schema(
+    out: Annotated[Path | None, typer.Option(help="Write it to this file instead of standard output.")] = None,
+) -> None:
+    """The JSON schema of system files, for editors."""
+    from dse.cli.listing import run_schema
+
+    run_schema(out)

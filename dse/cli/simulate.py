@@ -1,0 +1,201 @@
+"""``tiercade simulate``: from command-line words to values, through the road, to a report."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from dse.cli.output import print_document, write_text
+from hw.spec.load import load_system, override
+from hw.spec.system import System
+from mappers.assign import assign_roles, fastest_engines
+from mappers.planner import Place
+from simulator.collections import CachedCollection
+from simulator.moves import Move
+from simulator.policy import Policy
+from simulator.result import Result
+from simulator.road import simulate
+from workloads.errors import InputError, unknown_name
+from workloads.formats import FormatChoice
+from workloads.models.architecture import MixtureOfExperts, Model
+from workloads.models.catalogue import model as catalogue_model
+from workloads.models.config import read_model
+from workloads.phases import Decode, Phase, Prefill
+from workloads.traces import synthetic_routing
+from workloads.workload import Role
+
+__all__ = ["Request", "Run", "choose_model", "choose_system", "run_request", "run_simulate"]
+
+PHASES: dict[str, type[Prefill] | type[Decode]] = {"prefill": Prefill, "decode": Decode}
+FIDELITIES = ("roofline",)
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of one simulation as the user wrote them."""
+
+    model: str
+    system: str
+    phase: str
+    batch: int
+    context: int
+    devices: int | None = None
+    changes: tuple[str, ...] = ()
+    weights: str | None = None
+    kv_cache: str = "bf16"
+    activations: str = "bf16"
+    compute: str = "bf16"
+    place: tuple[str, ...] = ()
+    assign: tuple[str, ...] = ()
+    ahead: int = 1
+    expert_cache: int | None = None
+    expert_home: str = "ddr"
+    steps: int = 16
+    warmup: int = 64
+    routing_skew: float = 0.0
+    routing_repeat: float = 0.0
+    seed: int = 0
+    fidelity: str = "roofline"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished simulation with the values its inputs resolved to."""
+
+    request: Request
+    model: Model
+    system: System
+    result: Result
+
+    def resolved_inputs(self) -> dict[str, Any]:
+        """Everything that determines the result, as plain values."""
+        return {
+            "request": asdict(self.request),
+            "model": asdict(self.model),
+            "system": self.system.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+        }
+
+
+def run_request(request: Request) -> Run:
+    """Resolve a request's names and simulate it."""
+    if request.fidelity not in FIDELITIES:
+        raise unknown_name("fidelity", request.fidelity, FIDELITIES, field="--fidelity")
+    model = choose_model(request.model)
+    system = choose_system(request.system, request.changes, request.devices)
+    phase = _phase(request)
+    formats = FormatChoice(
+        weights=request.weights or model.weight_format,
+        activations=request.activations,
+        kv_cache=request.kv_cache,
+        compute=request.compute,
+    )
+    policy = Policy(
+        assign=_assign(request.assign),
+        place=_place(request.place),
+        move=Move(request.ahead),
+        collections=_collections(request, model, phase),
+    )
+    return Run(request, model, system, simulate(model, phase, system, formats=formats, policy=policy))
+
+
+def run_simulate(request: Request, *, trace_out: Path | None, out: Path | None, as_json: bool) -> None:
+    """Simulate, write what was asked for, and print the report."""
+    run = run_request(request)
+    notes = []
+    if trace_out is not None:
+        from dse.reports.chrome_trace import chrome_trace, trace_text
+
+        write_text(trace_out, trace_text(chrome_trace(run.result.execution, title=f"{run.result.model} on {run.result.system}")))
+        notes.append(f"trace: {trace_out} (open it at ui.perfetto.dev)")
+    if out is not None:
+        from dse.reports.run_folder import write_run
+
+        notes.append(f"run folder: {write_run(out, run.result, run.system, resolved_inputs=run.resolved_inputs())}")
+    if as_json:
+        print_document(run.result.to_json())
+    else:
+        from dse.reports.table import print_report
+
+        print_report(run.result)
+    for note in notes:
+        print(note, file=sys.stderr)  # noqa: T201
+
+
+def choose_model(name: str) -> Model:
+    """A catalogue model, or the model a ``config.json`` describes when ``name`` looks like a path."""
+    if name.endswith(".json") or "/" in name or Path(name).is_dir():
+        path = Path(name)
+        return read_model(path / "config.json" if path.is_dir() else path)
+    return catalogue_model(name)
+
+
+def choose_system(name: str, changes: tuple[str, ...], devices: int | None) -> System:
+    """A preset or a system file, with the user's changes."""
+    system = load_system(name)
+    if devices is not None:
+        changes = (f"devices={devices}", *changes)
+    return override(system, list(changes)) if changes else system
+
+
+def _phase(request: Request) -> Phase:
+    if request.phase not in PHASES:
+        raise unknown_name("phase", request.phase, PHASES, field="--phase")
+    try:
+        return PHASES[request.phase](request.batch, request.context)
+    except InputError as error:
+        raise replace(error, field=f"--{error.field}") from None
+
+
+def _pair(option: str, text: str, left: str, right: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator or not name or not value:
+        raise InputError(f"{text!r}", expected=f"{left}={right}", field=option)
+    return name, value
+
+
+def _place(words: tuple[str, ...]) -> Place:
+    place = Place()
+    roles: dict[str, Role] = {role: role for role in get_args(Role)}
+    for word in words:
+        role, tier = _pair("--place", word, "ROLE", "TIER")
+        if role not in roles:
+            raise unknown_name("role", role, roles, field="--place")
+        place = place.pin(roles[role], tier)
+    return place
+
+
+OP_KINDS = ("attention", "elementwise", "gather", "gemm", "grouped_gemm", "norm")
+
+
+def _assign(words: tuple[str, ...]) -> Any:
+    if not words:
+        return fastest_engines
+    by_kind = {}
+    for word in words:
+        kind, engine = _pair("--assign", word, "KIND", "ENGINE")
+        if kind not in OP_KINDS:
+            raise unknown_name("kind of operation", kind, OP_KINDS, field="--assign")
+        by_kind[kind] = engine
+    return assign_roles(by_kind)
+
+
+def _collections(request: Request, model: Model, phase: Phase) -> tuple[CachedCollection, ...]:
+    if request.expert_cache is None:
+        return ()
+    layers = [model.blocks[index].feed_forward for index in model.order]
+    mixtures = [layer for layer in layers if isinstance(layer, MixtureOfExperts)]
+    if not mixtures:
+        raise InputError(f"{model.name} has no experts to cache", expected="a mixture-of-experts model", field="--expert-cache")
+    stream = synthetic_routing(
+        steps=request.warmup + request.steps,
+        layers=len(mixtures),
+        batch=phase.batch,
+        experts=mixtures[0].experts,
+        top_k=mixtures[0].top_k,
+        skew=request.routing_skew,
+        repeat=request.routing_repeat,
+        seed=request.seed,
+    )
+    return (CachedCollection(stream, request.expert_home, request.expert_cache, request.warmup),)

@@ -1,0 +1,82 @@
+"""What a system's parts must agree on beyond their own types. Every complaint names the field by its YAML path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from hw.spec.paths import reachable_tiers
+from workloads.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from hw.spec.system import Component, System
+
+__all__ = ["check_system"]
+
+
+def check_system(system: System) -> None:
+    """Raise an `InputError` about the first part of ``system`` that contradicts another."""
+    _check_names(system)
+    _check_links(system)
+    _check_engines(system)
+    _check_fabric(system)
+    for path, component in system.components():
+        _check_sources(path, component)
+
+
+def _check_names(system: System) -> None:
+    # Routes alternate tier and link names, so one name may not mean both.
+    for name in system.links:
+        if name in system.tiers:
+            raise InputError(f"{name!r} is a tier's name too", "another name for the link", f"links.{name}")
+
+
+def _check_links(system: System) -> None:
+    for name, link in system.links.items():
+        for index, tier in enumerate(link.between):
+            if tier not in system.tiers:
+                raise unknown_name("tier", tier, system.tiers, field=f"links.{name}.between[{index}]")
+        if link.between[0] == link.between[1]:
+            raise InputError(f"joins {link.between[0]!r} to itself", "two tiers", f"links.{name}.between")
+
+
+def _check_engines(system: System) -> None:
+    stores = [name for name, tier in system.tiers.items() if tier.holds == "tensors"]
+    for name, engine in system.engines.items():
+        home = f"engines.{name}.home"
+        if engine.home not in system.tiers:
+            raise unknown_name("tier", engine.home, system.tiers, field=home)
+        if engine.home not in stores:
+            expected = f"a tier that holds tensors: {', '.join(stores)}" if stores else "a tier with 'holds: tensors'"
+            raise InputError(f"tier {engine.home!r} holds tiles only", expected, home)
+        for index, buffer in enumerate(engine.buffers):
+            if buffer not in system.tiers:
+                raise unknown_name("tier", buffer, system.tiers, field=f"engines.{name}.buffers[{index}]")
+        reached = reachable_tiers(system, (engine.home, *engine.buffers))
+        for store in stores:
+            if store not in reached:
+                problem = f"no links lead from tier {store!r} to {engine.home!r}, the home of engine {name!r}"
+                raise InputError(problem, "a link between the two, direct or through other tiers", f"tiers.{store}")
+
+
+def _check_fabric(system: System) -> None:
+    if system.devices > 1 and system.fabric is None:
+        raise InputError(f"{system.devices} devices have no fabric", "1, or a fabric that joins the devices", "devices")
+
+
+def _check_sources(path: str, component: Component) -> None:
+    known = set(_source_names(component))
+    for name in component.sources:
+        if name not in known:
+            field = f"{path}.sources.{name}".lstrip(".")
+            raise unknown_name("field", name, known, field=field)
+
+
+def _source_names(component: Component) -> Iterator[str]:
+    """The names a component may give sources for: its fields in YAML, and the entries of those that list formats."""
+    for attribute, field in type(component).model_fields.items():
+        if attribute != "sources":
+            name = field.alias or attribute
+            yield name
+            if name in ("throughput", "energy") and isinstance(entries := getattr(component, attribute), dict):
+                yield from (f"{name}.{entry}" for entry in entries)

@@ -1,0 +1,75 @@
+"""What a mapper returns: for each operation its engines, bytes at its home tier, time, energy and bound.
+
+A mapped operation assumes its operands in its home tier; moving them there is the schedule's work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from workloads.workload import Layer, Op, Workload
+
+__all__ = ["EngineShare", "MappedLayer", "MappedOp", "MappedWorkload"]
+
+
+@dataclass(frozen=True)
+class EngineShare:
+    """The part of an operation that one engine computes."""
+
+    engine: str
+    operations: float
+    seconds: float
+    energy_j: float
+
+
+@dataclass(frozen=True)
+class MappedOp:
+    """One operation on its engines, which all compute on data in the tier ``home``.
+
+    The engines work at the same time on parts of one fused cascade, and the home tier streams meanwhile, so the time
+    is the longest of them plus the launch overhead. ``port_s`` is the home port's time for all bytes.
+    """
+
+    op: Op
+    home: str
+    shares: tuple[EngineShare, ...]
+    read_bytes: float
+    write_bytes: float
+    port_s: float
+    overhead_s: float
+
+    @property
+    def compute_s(self) -> float:
+        """Time of the busiest engine."""
+        return max((share.seconds for share in self.shares), default=0.0)
+
+    @property
+    def time_s(self) -> float:
+        """Time of one execution with its operands in the home tier."""
+        return max(self.compute_s, self.port_s) + self.overhead_s
+
+    @property
+    def bound(self) -> str:
+        """What takes longest: an engine's name, the home tier's name, or ``overhead``."""
+        times = {share.engine: share.seconds for share in self.shares}
+        times[self.home] = self.port_s
+        slowest = max(times, key=lambda name: times[name])
+        return "overhead" if self.overhead_s > times[slowest] else slowest
+
+
+@dataclass(frozen=True)
+class MappedLayer:
+    """A layer with its operations mapped, by name."""
+
+    layer: Layer
+    ops: dict[str, MappedOp]
+
+
+@dataclass(frozen=True)
+class MappedWorkload:
+    """A workload with each distinct layer mapped once, at the stated fidelity."""
+
+    workload: Workload
+    fidelity: str
+    home: str
+    layers: dict[str, MappedLayer]

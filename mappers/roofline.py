@@ -1,0 +1,61 @@
+"""Operation cost at roofline fidelity: the longest of computing and moving each operand once, plus a fixed overhead.
+
+Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009, with one term per engine and the launch overhead added.
+The bytes are the cascade's compulsory traffic: each operand once, intermediates of the cascade never.
+"""
+
+from __future__ import annotations
+
+from hw.spec.system import System
+from mappers.assign import Assign, fastest_engines
+from mappers.mapped import EngineShare, MappedLayer, MappedOp, MappedWorkload
+from workloads.workload import Op, Workload
+
+__all__ = ["roofline_op", "roofline_workload"]
+
+VECTOR_FORMAT = "fp32"
+"""Element-wise work, reductions and exponentials are computed in fp32, as attention and norm kernels do."""
+
+
+def roofline_op(op: Op, system: System, assign: Assign = fastest_engines) -> MappedOp:
+    """Map one operation by the roofline."""
+    assignment = assign(op, system)
+    main = system.engines[assignment.contraction]
+    work = {assignment.contraction: 0.0, assignment.other: 0.0}
+    seconds = dict.fromkeys(work, 0.0)
+    energy = dict.fromkeys(work, 0.0)
+    for engine_name, operations, fmt in (
+        (assignment.contraction, op.work.contraction, op.compute_format),
+        (assignment.other, op.work.other, VECTOR_FORMAT),
+    ):
+        engine = system.engines[engine_name]
+        work[engine_name] += operations
+        seconds[engine_name] += operations / engine.throughput(fmt)
+        energy[engine_name] += operations * engine.energy(fmt)
+    shares = tuple(EngineShare(name, work[name], seconds[name], energy[name]) for name in work if work[name])
+    tier = system.tiers[main.home]
+    read_bandwidth = main.home_bandwidth_bytes_per_s or tier.read_bandwidth_bytes_per_s
+    write_bandwidth = main.home_bandwidth_bytes_per_s or tier.write_bandwidth_bytes_per_s
+    read_bytes, write_bytes = op.bytes("read"), op.bytes("write")
+    return MappedOp(
+        op=op,
+        home=main.home,
+        shares=shares or (EngineShare(assignment.other, 0.0, 0.0, 0.0),),
+        read_bytes=read_bytes,
+        write_bytes=write_bytes,
+        port_s=read_bytes / read_bandwidth + write_bytes / write_bandwidth,
+        overhead_s=max(system.engines[share].launch_overhead_s for share in work),
+    )
+
+
+def roofline_workload(workload: Workload, system: System, assign: Assign = fastest_engines) -> MappedWorkload:
+    """Map every distinct layer once. ``home`` is the tier where most of the bytes are touched."""
+    layers: dict[str, MappedLayer] = {}
+    touched: dict[str, float] = {}
+    for layer, count in workload.layers():
+        mapped = MappedLayer(layer, {op.name: roofline_op(op, system, assign) for op in layer.ops})
+        layers[layer.name] = mapped
+        for mapped_op in mapped.ops.values():
+            amount = count * (mapped_op.read_bytes + mapped_op.write_bytes)
+            touched[mapped_op.home] = touched.get(mapped_op.home, 0.0) + amount
+    return MappedWorkload(workload, "roofline", max(touched, key=lambda name: (touched[name], name)), layers)

@@ -1,0 +1,128 @@
+"""The whole road in one call: lower, map, plan, schedule, execute, and sum up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from hw.spec.system import System
+from mappers.mapped import MappedOp, MappedWorkload
+from mappers.planner import MemoryPlan, plan_memory
+from mappers.planner.placement import path_bandwidth
+from mappers.roofline import roofline_workload
+from simulator.attribution import time_by_bound
+from simulator.collections.steps import cache_room, unroll_steps
+from simulator.engine import execute, require_capacity
+from simulator.policy import Policy
+from simulator.result import Bounds, OpRow, Result
+from simulator.schedule import schedule
+from workloads.errors import InputError
+from workloads.formats import FormatChoice
+from workloads.models.architecture import Model
+from workloads.models.lower import lower
+from workloads.phases import Decode, Phase
+
+__all__ = ["simulate"]
+
+
+def simulate(
+    model: Model, phase: Phase, system: System, *, formats: FormatChoice | None = None, policy: Policy | None = None
+) -> Result:
+    """Run ``phase`` of ``model`` on ``system`` under ``policy`` at roofline fidelity.
+
+    Tensor parallelism over all of the system's devices. Raises `InputError` for a phase or split the model does not
+    have and `InfeasibleError` when the model does not fit.
+    """
+    formats = formats or FormatChoice(weights=model.weight_format)
+    policy = policy or Policy()
+    workload = policy.transform(lower(model, phase, formats, devices=system.devices))
+    mapped = roofline_workload(workload, system, policy.assign)
+    steps, notes = 1, list(workload.notes)
+    if policy.collections:
+        if len(policy.collections) > 1 or not isinstance(phase, Decode):
+            raise InputError("caches work on decode steps, one collection at a time", field="collections")
+        collection = policy.collections[0]
+        place = policy.place.pin("experts", collection.home)
+        room = cache_room(workload, collection)
+        plan = plan_memory(mapped, system, place, ahead=policy.move.ahead, caches={collection.tensor: room})
+        placement = plan.bytes_by_role()
+        mapped, plan, outcome = unroll_steps(mapped, plan, system, policy.assign, collection)
+        steps = outcome.touched.shape[0]
+        notes.append(
+            f"{collection.tensor}: {collection.slots} of {collection.stream.experts} pieces cached per layer, "
+            f"hit rate {outcome.hit_rate:.4f} over {steps} steps after {collection.warmup} of warm-up"
+        )
+    else:
+        plan = plan_memory(mapped, system, policy.place, ahead=policy.move.ahead)
+        placement = plan.bytes_by_role()
+    laid_out = schedule(mapped, plan, system)
+    execution = execute(laid_out.graph)
+    latency_s = execution.latency_s / steps
+    energy = {name: joules / steps * system.devices for name, joules in laid_out.energy_j.items() if joules}
+    energy["static"] = _static_power_w(system) * latency_s
+    return Result(
+        model=model.name,
+        system=system.name,
+        phase=phase.name,
+        batch=phase.batch,
+        context=phase.context,
+        devices=system.devices,
+        fidelity=mapped.fidelity,
+        formats=asdict(formats),
+        steps=steps,
+        latency_s=latency_s,
+        tokens=phase.tokens,
+        energy_j=energy,
+        utilisation={name: use.utilisation for name, use in execution.uses.items()},
+        moved_bytes={name: use.amount / steps for name, use in execution.uses.items() if use.unit == "B"},
+        peak_bytes=require_capacity(execution, plan.capacity_bytes),
+        capacity_bytes=plan.capacity_bytes,
+        placement_bytes=placement,
+        time_by_bound_s={name: seconds / steps for name, seconds in sorted(time_by_bound(execution).items())},
+        bounds=_bounds(mapped, plan, system, steps),
+        ops=tuple(_op_rows(mapped, plan)),
+        notes=tuple(notes),
+        execution=execution,
+    )
+
+
+def _static_power_w(system: System) -> float:
+    """Idle power of all devices; what is shared stands once."""
+    tiers = sum(tier.static_power_w * (1 if tier.shared else system.devices) for tier in system.tiers.values())
+    return system.devices * system.static_power_w + tiers
+
+
+def _op_rows(mapped: MappedWorkload, plan: MemoryPlan) -> Iterator[OpRow]:
+    counts: dict[str, int] = {}
+    for placed, count in plan.layers():
+        counts[placed.layer.name] = counts.get(placed.layer.name, 0) + count
+    for layer_name, count in counts.items():
+        for name, op in mapped.layers[layer_name].ops.items():
+            size = op.read_bytes + op.write_bytes
+            yield OpRow(layer_name, name, op.op.kind, count, op.time_s, op.bound, op.op.work.total, size)
+
+
+def _bounds(mapped: MappedWorkload, plan: MemoryPlan, system: System, steps: int) -> Bounds:
+    """Per engine all its operations, per tier all its bytes, counted from the workload and not from the schedule."""
+    compute: dict[str, float] = {}
+    moved: dict[str, float] = {}
+    for placed, count in plan.layers():
+        for op in mapped.layers[placed.layer.name].ops.values():
+            for share in op.shares:
+                compute[share.engine] = compute.get(share.engine, 0.0) + count * share.seconds
+            moved[op.home] = moved.get(op.home, 0.0) + count * op.port_s
+            for tier, size in _away(op, placed.tiers, dict(placed.missed_bytes)):
+                moved[tier] = moved.get(tier, 0.0) + count * size / path_bandwidth(system, tier, op.home)
+        for tensor, size in placed.missed_bytes:
+            tier = placed.tier(tensor)
+            moved[tier] = moved.get(tier, 0.0) + count * size / path_bandwidth(system, tier, plan.home)
+    return Bounds(max(compute.values()) / steps, max(moved.values()) / steps)
+
+
+def _away(op: MappedOp, tiers: tuple[tuple[str, str], ...], cached: dict[str, float]) -> Iterator[tuple[str, float]]:
+    """Tier and bytes of each operand that is read from outside the operation's home tier."""
+    where = dict(tiers)
+    for operand in op.op.operands:
+        if operand.stored is not None and operand.stored not in cached and operand.access == "read":
+            if where[operand.stored] != op.home:
+                yield where[operand.stored], operand.bytes

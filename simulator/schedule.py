@@ -1,0 +1,279 @@
+"""From a mapped workload and a memory plan to the task graph that is executed.
+
+Each placed run becomes one segment. Its operations become compute tasks; operands that live outside the tier an
+operation computes in become transfers before it (or after it, where it writes them). The marker task ``done`` ends
+every layer: the next layer starts after it, and a buffer of a streamed layer is free again after it.
+
+Within a layer the transfers ahead stand before the operations, so on a shared port a layer's incoming bytes are served
+after the operations of the layer before and ahead of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hw.spec.system import System
+from mappers.mapped import MappedOp, MappedWorkload
+from mappers.planner import LayerPlan, MemoryPlan, PlannedRun, activation_peak_bytes
+from simulator.engine import Buffer, Demand, Dependency, Resident, Segment, Task, TaskGraph
+from simulator.transport import (
+    collective_cost,
+    resources_of,
+    transfer_demands,
+    transfer_energy_j,
+    transfer_latency_s,
+)
+from workloads.workload import Collective, Op, Operand
+
+__all__ = ["Schedule", "TaskOrigin", "schedule"]
+
+
+@dataclass(frozen=True)
+class TaskOrigin:
+    """Where a task of a segment comes from: the layer, and the step or the moved tensor."""
+
+    layer: str
+    label: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The graph, what each task stands for (by segment and task name), and the dynamic energy per component in J."""
+
+    graph: TaskGraph
+    origins: dict[tuple[str, str], TaskOrigin]
+    energy_j: dict[str, float]
+
+
+def schedule(mapped: MappedWorkload, plan: MemoryPlan, system: System) -> Schedule:
+    """Lay the planned workload out as tasks on the system's resources."""
+    origins: dict[tuple[str, str], TaskOrigin] = {}
+    energy: dict[str, float] = {}
+    segments = []
+    previous_length = 1
+    for number, run in enumerate(plan.runs):
+        segment = _SegmentBuilder(mapped, plan, system, run, previous_length)
+        name = f"{number} {run.pattern[0].layer.name}"
+        segments.append(segment.build(name))
+        origins.update({(name, task): origin for task, origin in segment.origins.items()})
+        for component, joules in segment.energy_j.items():
+            energy[component] = energy.get(component, 0.0) + joules * run.count
+        previous_length = len(run.pattern)
+    residents = [Resident(f"{tier} tensors", tier, round(size)) for tier, size in plan.resident_bytes.items() if size]
+    if plan.cache_bytes:
+        residents.append(Resident("caches", plan.home, round(plan.cache_bytes)))
+    return Schedule(TaskGraph(resources_of(system), tuple(segments), tuple(residents)), origins, energy)
+
+
+class _SegmentBuilder:
+    """Tasks, buffers and energy of one repetition of a placed run."""
+
+    def __init__(
+        self, mapped: MappedWorkload, plan: MemoryPlan, system: System, run: PlannedRun, previous_length: int
+    ) -> None:
+        self.mapped, self.plan, self.system, self.run = mapped, plan, system, run
+        self.same_length = previous_length == len(run.pattern)
+        self.tasks: list[Task] = []
+        self.buffers: list[Buffer] = []
+        self.origins: dict[str, TaskOrigin] = {}
+        self.energy_j: dict[str, float] = {}
+
+    def build(self, name: str) -> Segment:
+        for position, placed in enumerate(self.run.pattern):
+            self._add_layer(position, placed)
+        return Segment(name, tuple(self.tasks), self.run.count, entry=(), exit=(), buffers=tuple(self.buffers))
+
+    # Names of tasks: positions are told apart only where a pattern has more than one.
+
+    def _name(self, position: int, step: str) -> str:
+        return step if len(self.run.pattern) == 1 else f"{position}.{step}"
+
+    def _done(self, position: int) -> str:
+        return "done" if position == len(self.run.pattern) - 1 else f"{position}.done"
+
+    def _layers_before(self, position: int, back: int) -> Dependency:
+        """The end of the layer ``back`` layers before the one at ``position``."""
+        length = len(self.run.pattern)
+        lag = max(0, -((position - back) // length))
+        return Dependency(self._done(position - back + lag * length), lag)
+
+    # Layers
+
+    def _add_layer(self, position: int, placed: LayerPlan) -> None:
+        layer = self.mapped.layers[placed.layer.name]
+        where: dict[str, str] = {}
+        fetched: set[str] = set()
+        start = self._layers_before(position, 1)
+        if self.plan.ahead:
+            for op in layer.layer.ops:
+                for operand in self._streamed(op, layer.ops[op.name], placed):
+                    self._fetch(position, placed, op, operand, layer.ops[op.name].home, self._buffer_free(position))
+        first_task = len(self.tasks)
+        for step in placed.layer.steps:
+            after: list[str | Dependency] = [self._name(position, name) for name in step.after] or [start]
+            if isinstance(step, Collective):
+                self._add_collective(position, placed, step, after)
+            else:
+                self._add_op(position, placed, step, layer.ops[step.name], after, where, fetched)
+        after_all: list[str | Dependency] = [self._name(position, name) for name in placed.layer.last_steps]
+        after_all += self._bring_home(position, placed, where)
+        done = self._done(position)
+        self._add_task(Task(done, "compute", after=tuple(after_all)), TaskOrigin(placed.layer.name, "done", "marker"))
+        workspace = round(activation_peak_bytes(placed.layer))
+        if workspace:
+            first = next(task.name for task in self.tasks[first_task:])
+            self.buffers.append(
+                Buffer(self._name(position, "activations"), self.plan.home, workspace, first, (done,))
+            )
+
+    def _buffer_free(self, position: int) -> tuple[Dependency, ...]:
+        """When the buffer of the layer ``ahead + 1`` layers ago is free again."""
+        wait = self._layers_before(position, self.plan.ahead + 1)
+        if wait.lag and not self.same_length:
+            # Patterns of unequal length count layers differently: wait for the whole pattern before.
+            return (wait, Dependency("done", 1))
+        return (wait,)
+
+    def _streamed(self, op: Op, mapped: MappedOp, placed: LayerPlan) -> Iterator[Operand]:
+        cached = {tensor for tensor, _ in placed.missed_bytes}
+        for operand in op.operands:
+            if operand.stored is None or operand.stored in cached or operand.access == "write" or not operand.bytes:
+                continue
+            if placed.tier(operand.stored) != mapped.home:
+                yield operand
+
+    def _fetch_misses(
+        self, position: int, placed: LayerPlan, op: Op, home: str, after: tuple[str | Dependency, ...], met: set[str]
+    ) -> list[str]:
+        """Bring in what the caches of this operation's operands miss, once per tensor and layer."""
+        names = []
+        for tensor, size in placed.missed_bytes:
+            name = self._name(position, f"fetch missing {tensor}")
+            if any(operand.stored == tensor for operand in op.operands) and tensor not in met and size:
+                met.add(tensor)
+                self._transfer(name, placed.tier(tensor), home, size, after, placed, tensor, "fetch missing")
+                names.append(name)
+        return names
+
+    def _fetch(
+        self, position: int, placed: LayerPlan, op: Op, operand: Operand, home: str, after: tuple[str | Dependency, ...]
+    ) -> str:
+        assert operand.stored is not None
+        name = self._name(position, f"fetch {op.name}.{operand.symbol}")
+        self._transfer(name, placed.tier(operand.stored), home, operand.bytes, after, placed, operand.stored, "fetch")
+        self.buffers.append(
+            Buffer(f"buffer for {name}", home, round(operand.bytes), name, (self._name(position, op.name),))
+        )
+        return name
+
+    def _add_op(
+        self,
+        position: int,
+        placed: LayerPlan,
+        op: Op,
+        mapped: MappedOp,
+        after: list[str | Dependency],
+        where: dict[str, str],
+        fetched: set[str],
+    ) -> None:
+        waits = list(after)
+        for operand in self._streamed(op, mapped, placed):
+            if self.plan.ahead:
+                waits.append(self._name(position, f"fetch {op.name}.{operand.symbol}"))
+            else:
+                waits.append(self._fetch(position, placed, op, operand, mapped.home, tuple(after)))
+        waits += self._fetch_misses(position, placed, op, mapped.home, tuple(after), fetched)
+        for operand in op.operands:
+            if operand.activation is not None and operand.access == "read":
+                source = where.get(operand.activation, self.plan.home)
+                if source != mapped.home:
+                    move = self._name(position, f"move {operand.activation} for {op.name}")
+                    self._transfer(
+                        move, source, mapped.home, operand.bytes, tuple(after), placed, operand.activation, "move"
+                    )
+                    waits.append(move)
+        name = self._name(position, op.name)
+        demands = [Demand(share.engine, share.seconds, share.operations, "op") for share in mapped.shares]
+        demands.append(Demand(mapped.home, mapped.port_s, mapped.read_bytes + mapped.write_bytes))
+        held = tuple(share.engine for share in mapped.shares)
+        task = Task(name, "compute", tuple(demands), held, mapped.overhead_s, tuple(waits))
+        self._add_task(task, TaskOrigin(placed.layer.name, op.name, op.kind))
+        self._spend_on_op(mapped)
+        for operand in op.operands:
+            if operand.access != "write":
+                continue
+            if operand.activation is not None:
+                where[operand.activation] = mapped.home
+            elif operand.stored is not None and placed.tier(operand.stored) != mapped.home and operand.bytes:
+                back = self._name(position, f"write back {op.name}.{operand.symbol}")
+                target = placed.tier(operand.stored)
+                self._transfer(back, mapped.home, target, operand.bytes, (name,), placed, operand.stored, "write back")
+
+    def _bring_home(self, position: int, placed: LayerPlan, where: dict[str, str]) -> list[str | Dependency]:
+        """Move what the next layer reads to where it expects it; returns what ``done`` must wait for."""
+        moves: list[str | Dependency] = []
+        read_last: dict[str, int] = {}
+        written: dict[str, tuple[int, Op, Operand]] = {}
+        for at, op in enumerate(placed.layer.ops):
+            for operand in op.operands:
+                if operand.activation is not None:
+                    if operand.access == "read":
+                        read_last[operand.activation] = at
+                    else:
+                        written[operand.activation] = (at, op, operand)
+        for activation, (at, op, operand) in written.items():
+            if where[activation] != self.plan.home and read_last.get(activation, -1) <= at:
+                name = self._name(position, f"bring {activation} home")
+                after = (self._name(position, op.name),)
+                self._transfer(
+                    name, where[activation], self.plan.home, operand.bytes, after, placed, activation, "move"
+                )
+                moves.append(name)
+        return moves
+
+    def _add_collective(self, position: int, placed: LayerPlan, step: Collective, after: list[str | Dependency]) -> None:
+        sent, seconds, latency = collective_cost(self.system, step, self.mapped.workload.devices)
+        home = self.system.tiers[self.plan.home]
+        port_s = sent / home.read_bandwidth_bytes_per_s + sent / home.write_bandwidth_bytes_per_s
+        demands = (Demand("fabric", seconds, sent), Demand(self.plan.home, port_s, 2 * sent))
+        task = Task(self._name(position, step.name), "collective", demands, (), latency, tuple(after))
+        self._add_task(task, TaskOrigin(placed.layer.name, step.name, step.kind))
+        assert self.system.fabric is not None
+        self._spend("fabric", 8 * sent * self.system.fabric.energy_j_per_bit)
+        self._spend(self.plan.home, 8 * sent * (home.read_energy_j_per_bit + home.write_energy_j_per_bit))
+
+    # Tasks and energy
+
+    def _transfer(
+        self,
+        name: str,
+        source: str,
+        target: str,
+        size: float,
+        after: tuple[str | Dependency, ...],
+        placed: LayerPlan,
+        tensor: str,
+        kind: str,
+    ) -> None:
+        demands = transfer_demands(self.system, source, target, size)
+        latency = transfer_latency_s(self.system, source, target)
+        origin = TaskOrigin(placed.layer.name, f"{kind} {tensor}", kind)
+        self._add_task(Task(name, "transfer", demands, (), latency, after), origin)
+        for component, joules in transfer_energy_j(self.system, source, target, size).items():
+            self._spend(component, joules)
+
+    def _add_task(self, task: Task, origin: TaskOrigin) -> None:
+        self.tasks.append(task)
+        self.origins[task.name] = origin
+
+    def _spend_on_op(self, mapped: MappedOp) -> None:
+        for share in mapped.shares:
+            self._spend(share.engine, share.energy_j)
+        tier = self.system.tiers[mapped.home]
+        joules = mapped.read_bytes * tier.read_energy_j_per_bit + mapped.write_bytes * tier.write_energy_j_per_bit
+        self._spend(mapped.home, 8 * joules)
+
+    def _spend(self, component: str, joules: float) -> None:
+        self.energy_j[component] = self.energy_j.get(component, 0.0) + joules

@@ -1,0 +1,427 @@
+"""Text to cascade. The grammar (``{}`` repeats, ``[]`` is optional):
+
+    cascade    = "cascade" TITLE {statement}
+    statement  = "doc" TEXT | "source" TEXT
+               | "rank" rank {"," rank}                 rank = NAME ["=" expr]
+               | "split" NAME "->" NAME "," NAME
+               | "const" NAME "=" expr
+               | "op" NAME "(" NAME {"," NAME} ")" "=" expr
+               | "reduce" NAME "(" NAME "," NAME ")" "=" expr "from" expr
+               | "input" shape {"," shape} | "tensor" shape {"," shape}
+               | "output" (NAME | shape) {"," (NAME | shape)}
+               | access "=" expr ["::" fold] ["where" expr] ["else" expr]
+    shape      = NAME "[" [NAME {"," NAME}] "]" ["density" expr]
+    fold       = NAME "(" NAME {"," NAME} ["->" NAME] ")"
+    access     = NAME "[" [index {"," index}] "]"
+    index      = ["-"] term {("+" | "-") term}          term = factor {"*" factor}
+    factor     = INTEGER | "|" NAME "|" | NAME | access
+    expr       = the infix operators or, and, < <= > >= == !=, + -, * /, unary -, over
+                 NUMBER | "inf" | "|" NAME "|" | NAME | access | NAME "(" expr {"," expr} ")" | "(" expr ")"
+
+A rank is declared by ``rank``, by an input's shape or by ``split``. A fold left out sums the ranks that the output lacks.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import NoReturn
+
+from workloads.einsum.errors import CascadeError
+from workloads.einsum.ir import (
+    Access, Call, Cascade, Constant, ConstantDefinition, Coordinate, Dim, Einsum, Expression, Index, Number,
+    OperatorDefinition, Rank, Reduction, Size, Split, Tensor, Term,
+)  # fmt: skip
+from workloads.einsum.lexer import KEYWORDS, Token, tokenize
+from workloads.einsum.operators import INFIX
+from workloads.einsum.validate import validate
+from workloads.errors import nearest_name
+
+__all__ = ["parse_cascade"]
+
+_LEVELS = {symbol: (name, strength) for name, (symbol, strength) in INFIX.items()}
+_COMPARISON = 3
+_DEEPEST = 100
+
+
+def parse_cascade(text: str, *, file: str | None = None) -> Cascade:
+    """The cascade that a text describes; ``file`` names it in errors.
+
+    Raises CascadeError (an InputError) with line and column for the first thing that is wrong.
+    """
+    parser = _Parser(tokenize(text, file), file)
+    cascade = parser.cascade()
+    validate(cascade, file)
+    return cascade
+
+
+class _Parser:
+    """A recursive-descent parser over the tokens; it gathers declarations as it goes."""
+
+    def __init__(self, tokens: list[Token], file: str | None) -> None:
+        self.tokens = tokens
+        self.place = 0
+        self.depth = 0
+        self.file = file
+        self.doc: list[str] = []
+        self.source: list[str] = []
+        self.ranks: dict[str, Rank] = {}
+        self.splits: list[Split] = []
+        self.constants: dict[str, ConstantDefinition] = {}
+        self.operators: dict[str, OperatorDefinition] = {}
+        self.inputs: dict[str, None] = {}
+        self.declared: dict[str, Tensor] = {}
+        self.outputs: dict[str, None] = {}
+        self.einsums: list[Einsum] = []
+        self.parameters: tuple[str, ...] = ()
+
+    # --- tokens
+
+    @property
+    def token(self) -> Token:
+        return self.tokens[self.place]
+
+    def next(self) -> Token:
+        token = self.token
+        if token.kind != "end":
+            self.place += 1
+        return token
+
+    def fail(self, problem: str, expected: str | None = None, at: Token | None = None, nearest: str | None = None) -> NoReturn:
+        token = at or self.token
+        raise CascadeError(problem, expected, file=self.file, line=token.line, column=token.column, nearest=nearest)
+
+    def accept(self, text: str) -> Token | None:
+        return self.next() if self.token.text == text and self.token.kind in ("symbol", "word") else None
+
+    def expect(self, text: str, rule: str) -> Token:
+        token = self.accept(text)
+        if token is None:
+            self.fail(f"found {self.token.describe()}", f"{text!r} {rule}")
+        return token
+
+    def name(self, what: str) -> Token:
+        if self.token.kind != "name":
+            self.fail(f"found {self.token.describe()}", f"the name of {what}")
+        return self.next()
+
+    # --- statements
+
+    def cascade(self) -> Cascade:
+        while self.token.kind == "newline":
+            self.next()
+        self.expect("cascade", "and a name on the first line")
+        if self.token.kind != "title":
+            self.fail(f"found {self.token.describe()}", "the cascade's name")
+        title = self.next().text
+        self.end_of_statement()
+        while self.token.kind != "end":
+            self.statement()
+            self.end_of_statement()
+        return Cascade(
+            title, "\n".join(self.doc), "\n".join(self.source), tuple(self.ranks.values()), tuple(self.splits),
+            tuple(self.constants.values()), tuple(self.operators.values()), tuple(self.inputs),
+            self.ordered_declarations(), tuple(self.outputs), tuple(self.einsums),
+        )  # fmt: skip
+
+    def ordered_declarations(self) -> tuple[Tensor, ...]:
+        """Inputs, tensors, outputs: one order whatever the text's, so that equal cascades print alike."""
+        names = [name for name in self.declared if name not in self.inputs and name not in self.outputs]
+        return tuple(self.declared[name] for name in (*self.inputs, *names, *self.outputs) if name in self.declared)
+
+    def end_of_statement(self) -> None:
+        if self.token.kind != "newline":
+            self.fail(f"found {self.token.describe()}", "the end of the statement")
+        self.next()
+
+    def statement(self) -> None:
+        token = self.token
+        if token.kind == "name":
+            self.einsum()
+            return
+        if token.kind != "word" or token.text not in KEYWORDS or token.text == "cascade":
+            self.fail(f"found {token.describe()}", f"a statement: an Einsum (T[...] = ...) or one of {', '.join(KEYWORDS[1:])}")
+        self.next()
+        match token.text:
+            case "doc":
+                self.doc.append(self.text())
+            case "source":
+                self.source.append(self.text())
+            case "rank":
+                self.listed(self.rank_statement)
+            case "split":
+                self.split_statement()
+            case "const":
+                self.const_statement()
+            case "op" | "reduce":
+                self.operator_statement(token.text == "reduce")
+            case "input":
+                self.listed(self.input_item)
+            case "tensor":
+                self.listed(self.shape)
+            case _:
+                self.listed(self.output_item)
+
+    def listed(self, item: object) -> None:
+        item()  # type: ignore[operator]
+        while self.accept(","):
+            item()  # type: ignore[operator]
+
+    def text(self) -> str:
+        if self.token.kind != "string":
+            self.fail(f"found {self.token.describe()}", "a text in quotes")
+        token = self.next()
+        try:
+            return str(json.loads(token.text, strict=False))
+        except ValueError:
+            self.fail("the text in quotes has a bad escape", r"\" or \\ or \n", at=token)
+
+    def new_name(self, what: str) -> str:
+        token = self.name(what)
+        taken = {**self.ranks, **self.constants, **self.operators, **self.declared}
+        if token.text in taken:
+            self.fail(f"{token.text!r} is declared twice", "one declaration of each name", at=token)
+        return token.text
+
+    def rank_statement(self) -> None:
+        name = self.new_name("a rank")
+        self.ranks[name] = Rank(name, self.expression() if self.accept("=") else None)
+
+    def split_statement(self) -> None:
+        rank = self.name("the rank to split")
+        self.ranks.setdefault(rank.text, Rank(rank.text))
+        self.expect("->", "between a rank and its pieces")
+        outer = self.name("the outer piece")
+        self.expect(",", "between the pieces")
+        inner = self.name("the inner piece")
+        if len({rank.text, outer.text, inner.text}) < 3:
+            self.fail("a rank and its pieces need three names", at=outer)
+        for token in (outer, inner):
+            if token.text in self.constants:
+                self.fail(f"{token.text!r} is declared twice", "one declaration of each name", at=token)
+            self.ranks.setdefault(token.text, Rank(token.text))
+        self.splits.append(Split(rank.text, outer.text, inner.text))
+
+    def const_statement(self) -> None:
+        name = self.new_name("a constant")
+        self.expect("=", "and the constant's value")
+        self.constants[name] = ConstantDefinition(name, self.expression())
+
+    def operator_statement(self, is_reduce: bool) -> None:
+        name = self.new_name("an operator")
+        self.expect("(", "and the operator's parameters")
+        parameters = [self.name("a parameter").text]
+        while self.accept(","):
+            parameters.append(self.name("a parameter").text)
+        close = self.expect(")", "after the parameters")
+        if is_reduce and len(parameters) != 2:
+            self.fail(f"a reduce operator has {len(parameters)} parameters", "two", at=close)
+        if len(set(parameters)) < len(parameters):
+            self.fail("two parameters have one name", at=close)
+        self.expect("=", "and the operator's body")
+        self.parameters = tuple(parameters)
+        body = self.expression()
+        self.parameters = ()
+        identity = None
+        if is_reduce:
+            self.expect("from", "and the value a reduction starts from")
+            identity = self.expression()
+        self.operators[name] = OperatorDefinition(name, tuple(parameters), body, identity)
+
+    def shape(self) -> str:
+        name = self.new_name("a tensor")
+        self.expect("[", "and the tensor's ranks")
+        dims: list[Dim] = []
+        if not self.accept("]"):
+            dims.append(self.shape_rank())
+            while self.accept(","):
+                dims.append(self.shape_rank())
+            self.expect("]", "after the tensor's ranks")
+        density = self.expression() if self.accept("density") else None
+        self.declared[name] = Tensor(name, tuple(dims), density)
+        return name
+
+    def shape_rank(self) -> Dim:
+        token = self.name("a rank")
+        if token.text in self.constants:
+            self.fail(f"{token.text!r} is a constant", "a rank", at=token)
+        self.ranks.setdefault(token.text, Rank(token.text))
+        return Dim(token.text)
+
+    def input_item(self) -> None:
+        self.inputs[self.shape()] = None
+
+    def output_item(self) -> None:
+        if self.tokens[self.place + 1].text == "[":
+            self.outputs[self.shape()] = None
+        else:
+            self.outputs[self.name("a result tensor").text] = None
+
+    def einsum(self) -> None:
+        start = self.token
+        output = self.access()
+        self.expect("=", "after the tensor that is written")
+        expression = self.expression()
+        reduction = self.fold() if self.accept("::") else None
+        condition = self.expression() if self.accept("where") else None
+        fill = self.expression() if self.accept("else") else None
+        at = (start.line, start.column)
+        bare = Einsum(output, expression, None, condition, fill, at)
+        missing = tuple(rank for rank in bare.ranks if rank not in bare.kept_ranks)
+        if reduction is None and missing:
+            reduction = Reduction("add", missing)
+        self.einsums.append(Einsum(output, expression, reduction, condition, fill, at))
+
+    def fold(self) -> Reduction:
+        operator = self.name("a reduce operator")
+        self.expect("(", "and the ranks to fold")
+        ranks = [self.known_rank()]
+        while self.accept(","):
+            ranks.append(self.known_rank())
+        into = self.known_rank() if self.accept("->") else None
+        self.expect(")", "after the ranks to fold")
+        return Reduction(operator.text, tuple(ranks), into)
+
+    def known_rank(self) -> str:
+        token = self.name("a rank")
+        if token.text not in self.ranks:
+            self.unknown(token, "rank", self.ranks)
+        return token.text
+
+    def unknown(self, token: Token, kind: str, valid: object) -> NoReturn:
+        names = sorted(valid)  # type: ignore[call-overload]
+        self.fail(f"unknown {kind} {token.text!r}", f"one of {', '.join(names)}", token, nearest_name(token.text, names))
+
+    # --- indices
+
+    def access(self) -> Access:
+        token = self.name("a tensor")
+        self.expect("[", "and an index for each of the tensor's ranks")
+        self.enter()
+        indices: list[Index] = []
+        if not self.accept("]"):
+            indices.append(self.index())
+            while self.accept(","):
+                indices.append(self.index())
+            self.expect("]", "after the indices")
+        self.depth -= 1
+        return Access(token.text, tuple(indices), (token.line, token.column))
+
+    def index(self) -> Index:
+        start = self.token
+        terms = [self.term(-1 if self.accept("-") else 1)]
+        while self.token.kind == "symbol" and self.token.text in "+-":
+            terms.append(self.term(1 if self.next().text == "+" else -1))
+        return Index(tuple(terms), (start.line, start.column))
+
+    def term(self, coefficient: int) -> Term:
+        base: str | Access | None = None
+        factors: list[Size | Constant] = []
+        while True:
+            token = self.token
+            if token.kind == "number":
+                coefficient *= self.integer()
+            elif token.text == "|":
+                factors.append(self.size())
+            elif token.kind == "name" and self.tokens[self.place + 1].text == "[":
+                if base is not None:
+                    self.fail("a product of two coordinates", "an affine index", at=token)
+                base = self.access()
+            elif token.kind == "name" and token.text in self.constants:
+                self.next()
+                factors.append(Constant(token.text, (token.line, token.column)))
+            elif token.kind == "name":
+                if base is not None:
+                    self.fail("a product of two coordinates", "an affine index", at=token)
+                base = self.known_rank()
+            else:
+                self.fail(f"found {token.describe()}", "an index: a rank, an integer, a size |m|, a constant or T[...]")
+            if not self.accept("*"):
+                return Term(coefficient, base, tuple(factors))
+
+    def integer(self) -> int:
+        token = self.next()
+        if not token.text.isdigit() or len(token.text) > 15:
+            self.fail(f"{token.text} in an index", "an integer", at=token)
+        return int(token.text)
+
+    def size(self) -> Size:
+        bar = self.expect("|", "before a rank")
+        token = self.name("a rank")
+        self.expect("|", "after the rank")
+        return Size(token.text, (bar.line, bar.column))
+
+    # --- expressions
+
+    def enter(self) -> None:
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            self.fail("nested too deeply", f"at most {_DEEPEST} levels")
+
+    def expression(self, weakest: int = 1) -> Expression:
+        self.enter()
+        left = self.unary()
+        length = 0
+        while self.token.kind in ("symbol", "word") and self.token.text in _LEVELS:
+            operator, strength = _LEVELS[self.token.text]
+            if strength < weakest:
+                break
+            token = self.next()
+            length += 1
+            if length > _DEEPEST:
+                self.fail("the expression is too long", f"at most {_DEEPEST} operators in a row", at=token)
+            right = self.expression(strength + 1)
+            left = Call(operator, (left, right), (token.line, token.column))
+            if strength == _COMPARISON and _LEVELS.get(self.token.text, ("", 0))[1] == _COMPARISON:
+                self.fail("two comparisons in a row", "parentheses, or 'and' between two comparisons")
+        self.depth -= 1
+        return left
+
+    def unary(self) -> Expression:
+        token = self.token
+        if not self.accept("-"):
+            return self.atom()
+        self.enter()
+        value = self.unary()
+        self.depth -= 1
+        if isinstance(value, Number) and self.tokens[self.place - 1].text != ")":
+            return Number(-value.value)
+        return Call("neg", (value,), (token.line, token.column))
+
+    def atom(self) -> Expression:
+        token = self.token
+        if token.kind == "number":
+            return Number(float(self.next().text))
+        if self.accept("inf"):
+            return Number(float("inf"))
+        if token.text == "|":
+            return self.size()
+        if self.accept("("):
+            inner = self.expression()
+            self.expect(")", "after the expression")
+            return inner
+        if token.kind != "name":
+            self.fail(f"found {token.describe()}", "a value: a number, a name, T[...], f(...), |m| or (...)")
+        following = self.tokens[self.place + 1].text
+        if following == "[":
+            return self.access()
+        if following == "(":
+            return self.call()
+        return self.bare_name()
+
+    def call(self) -> Call:
+        token = self.next()
+        self.next()
+        arguments = [self.expression()]
+        while self.accept(","):
+            arguments.append(self.expression())
+        self.expect(")", f"after the arguments of {token.text}")
+        return Call(token.text, tuple(arguments), (token.line, token.column))
+
+    def bare_name(self) -> Expression:
+        token = self.next()
+        at = (token.line, token.column)
+        if token.text in self.parameters or token.text in self.constants or token.text == "lowest":
+            return Constant(token.text, at)
+        if token.text in self.ranks and not self.parameters:
+            return Coordinate(token.text, at)
+        self.unknown(token, "name", [*self.parameters, *self.constants, *([] if self.parameters else self.ranks)])

@@ -1,0 +1,29 @@
+"""Which number format each kind of tensor is kept in, and which one is computed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from workloads.formats.storage import storage_format
+
+__all__ = ["FormatChoice"]
+
+
+@dataclass(frozen=True)
+class FormatChoice:
+    """Storage formats by kind of tensor and the format contractions are computed in.
+
+    ``weights`` covers attention, feed-forward and expert matrices. Embeddings, the head, norms and routers stay in
+    the activations' format, as weight-only quantisers leave them (AWQ, arXiv 2306.00978; GPTQ, arXiv 2210.17323).
+    Weights narrower than ``compute`` are widened on the way into the engine, so they save bytes and not operations.
+    Raises `InputError` for a format that does not exist.
+    """
+
+    weights: str = "bf16"
+    activations: str = "bf16"
+    kv_cache: str = "bf16"
+    compute: str = "bf16"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            storage_format(getattr(self, field.name))

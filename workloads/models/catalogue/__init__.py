@@ -1,0 +1,80 @@
+"""The bundled models: one config.json each, and what their authors published about their size."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from importlib import resources
+from typing import Literal
+
+from workloads.errors import unknown_name
+from workloads.models.architecture import Model
+from workloads.models.config import parse_model
+
+__all__ = ["Published", "model", "model_names", "published"]
+
+_PUBLISHED = "published.json"
+Counted = Literal["all", "no input embedding", "no embeddings"]
+
+
+@dataclass(frozen=True)
+class Published:
+    """Parameter counts as published.
+
+    ``total`` and ``active`` (None for dense models or where none is published) are in parameters, exact or rounded as
+    their sources print them; ``total_precision`` and ``active_precision`` are half a unit of the last digit printed,
+    0 where exact. ``counted`` says what ``active`` includes. ``confirmed`` is False where the numbers are recalled from
+    the source and were not looked up again. ``note`` says why a count may differ.
+    """
+
+    total: float
+    source: str
+    confirmed: bool
+    total_precision: float = 0.0
+    active: float | None = None
+    active_precision: float = 0.0
+    active_source: str | None = None
+    counted: Counted = "all"
+    note: str | None = None
+
+
+@functools.cache
+def _files() -> dict[str, str]:
+    """The text of each bundled config.json by the model's name."""
+    folder = resources.files(__name__)
+    return {
+        entry.name.removesuffix(".json"): entry.read_text(encoding="utf-8")
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if entry.name.endswith(".json") and entry.name != _PUBLISHED
+    }
+
+
+def model_names() -> tuple[str, ...]:
+    """The names of all bundled models, sorted."""
+    return tuple(sorted(_files(), key=str.casefold))
+
+
+@functools.cache
+def model(name: str) -> Model:
+    """The bundled model called ``name``, in any case; raises `InputError` with the nearest name when there is none."""
+    exact = _exact(name)
+    return parse_model(_files()[exact], name=exact, file=f"{exact}.json")
+
+
+def published(name: str) -> Published | None:
+    """What was published about the bundled model's size, or None; raises `InputError` for an unknown name."""
+    return _published().get(_exact(name))
+
+
+@functools.cache
+def _published() -> dict[str, Published]:
+    text = (resources.files(__name__) / _PUBLISHED).read_text(encoding="utf-8")
+    return {name: Published(**entry) for name, entry in json.loads(text).items()}
+
+
+def _exact(name: str) -> str:
+    by_folded = {candidate.casefold(): candidate for candidate in _files()}
+    if name.casefold() not in by_folded:
+        raise unknown_name("model", name, _files())
+    return by_folded[name.casefold()]

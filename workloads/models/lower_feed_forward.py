@@ -1,0 +1,133 @@
+"""Feed-forward of one block as operations: dense, or a mixture of experts with its router and combination."""
+
+from __future__ import annotations
+
+from workloads.errors import InputError
+from workloads.models.architecture import FeedForward, MixtureOfExperts
+from workloads.models.layer_builder import LayerBuilder, activation, stored
+from workloads.workload import Role
+
+__all__ = ["add_feed_forward", "expected_distinct_experts"]
+
+
+def expected_distinct_experts(experts: int, top_k: int, tokens: int) -> float:
+    """Expected number of different experts that ``tokens`` tokens touch when each picks ``top_k`` of ``experts`` uniformly.
+
+    Each expert is missed by a token with probability 1 - top_k/experts: experts * (1 - (1 - top_k/experts) ** tokens).
+    Real routing is skewed and touches fewer; at least ``top_k`` are touched.
+    """
+    return experts * (1.0 - (1.0 - top_k / experts) ** tokens)
+
+
+def add_feed_forward(
+    layer: LayerBuilder, block: FeedForward | MixtureOfExperts, *, tokens: int, hidden: int, devices: int, source: str,
+    after: tuple[str, ...] | None = None,
+) -> str:
+    """Append the feed-forward reading activation ``source``; returns the activation that holds its output."""
+    if isinstance(block, FeedForward):
+        return _dense(layer, block, tokens, hidden, devices, source, prefix="ffn", role="feed_forward", after=after)
+    return _experts(layer, block, tokens, hidden, devices, source, after)
+
+
+def _split(intermediate: int, devices: int) -> int:
+    if intermediate % devices:
+        raise InputError(
+            f"a feed-forward of {intermediate} cannot be split over {devices} devices",
+            expected=f"a divisor of {intermediate}",
+            field="devices",
+        )
+    return intermediate // devices
+
+
+def _activation_cascade(block: FeedForward) -> str:
+    gated = {"silu": "swiglu", "gelu": "geglu", "relu": "reglu"}
+    return gated[block.activation] if block.gated else block.activation
+
+
+def _dense(
+    layer: LayerBuilder,
+    block: FeedForward,
+    tokens: int,
+    hidden: int,
+    devices: int,
+    source: str,
+    *,
+    prefix: str,
+    role: Role,
+    after: tuple[str, ...] | None,
+) -> str:
+    inner = _split(block.intermediate, devices)
+    wide = inner * (2 if block.gated else 1)
+    for name, width_in, width_out, read, wait in (
+        (f"{prefix}_up", hidden, wide, source, after),
+        (f"{prefix}_down", inner, hidden, f"{prefix}_activated", None),
+    ):
+        reads = {"A": activation(read), "W": layer.store(f"{name}_weight", role, width_in * width_out)}
+        if block.bias:
+            reads["B"] = layer.store(f"{name}_bias", "norm", width_out)
+        sizes = {"m": tokens, "n0": width_in, "n1": width_out}
+        layer.op(name, "gemm", "gemm-bias" if block.bias else "gemm", sizes, reads, {"Z": activation(name)}, after=wait)
+        if name.endswith("_up"):
+            _activate(layer, block, f"{prefix}_activated", f"{prefix}_up", tokens, inner)
+    return f"{prefix}_down"
+
+
+def _activate(layer: LayerBuilder, block: FeedForward, name: str, source: str, rows: int, inner: int) -> None:
+    reads = {"U": activation(source, rows * inner)}
+    if block.gated:
+        reads["G"] = activation(source, rows * inner)
+    layer.op(name, "elementwise", _activation_cascade(block), {"t": rows, "s": inner}, reads, {"H": activation(name)})
+
+
+def _experts(
+    layer: LayerBuilder,
+    block: MixtureOfExperts,
+    tokens: int,
+    hidden: int,
+    devices: int,
+    source: str,
+    after: tuple[str, ...] | None,
+) -> str:
+    expert = block.expert
+    inner = _split(expert.intermediate, devices)
+    wide = inner * (2 if expert.gated else 1)
+    rows = tokens * block.top_k
+    touched = expected_distinct_experts(block.experts, block.top_k, tokens)
+    start = after if after is not None else (layer.steps[-1].name,)
+
+    router = layer.store("router_weight", "norm", hidden * block.experts + (block.experts if block.router_bias else 0))
+    layer.op(
+        "router", "gemm", "gemm", {"m": tokens, "n0": hidden, "n1": block.experts},
+        {"A": activation(source), "W": stored(router.name)}, {"Z": activation("router_logits")},
+        after=start,
+    )  # fmt: skip
+    layer.op(
+        "route", "elementwise", "moe-route", {"t": tokens, "x": block.experts, "k": block.top_k},
+        {"L": activation("router_logits")}, {"P": activation("routing_weights")},
+    )  # fmt: skip
+    bias = block.experts * (wide + hidden) if expert.bias else 0
+    weights = layer.store("experts_weight", "experts", block.experts * (hidden * wide + inner * hidden) + bias)
+    layer.op(
+        "experts_up", "grouped_gemm", "gemm", {"m": rows, "n0": hidden, "n1": wide},
+        {"A": activation(source, rows * hidden), "W": stored(weights.name, touched * hidden * wide)},
+        {"Z": activation("experts_up")},
+    )  # fmt: skip
+    _activate(layer, expert, "experts_activated", "experts_up", rows, inner)
+    layer.op(
+        "experts_down", "grouped_gemm", "gemm", {"m": rows, "n0": inner, "n1": hidden},
+        {"A": activation("experts_activated"), "W": stored(weights.name, touched * inner * hidden)},
+        {"Z": activation("experts_down")},
+    )  # fmt: skip
+    waits = ["experts_down"]
+    if block.shared is not None:
+        waits.append(
+            _dense(
+                layer, block.shared, tokens, hidden, devices, source, prefix="shared", role="feed_forward", after=start
+            )
+        )
+    layer.op(
+        "combine", "elementwise", "moe-combine", {"t": tokens, "k": block.top_k, "d": hidden},
+        {"X": activation("experts_down"), "P": activation("routing_weights")}, {"Y": activation("combined")},
+        after=tuple(waits),
+    )  # fmt: skip
+    return "combined"

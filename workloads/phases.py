@@ -1,0 +1,60 @@
+"""The phases a model runs in: prefill over a prompt, one decode step, one training step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from workloads.errors import InputError
+
+__all__ = ["Decode", "Phase", "Prefill", "Train"]
+
+
+@dataclass(frozen=True)
+class _Phase:
+    """``batch`` sequences of ``context`` tokens each."""
+
+    batch: int
+    context: int
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"{value!r} is no count", expected="a whole number of at least 1", field=field.name)
+
+    @property
+    def name(self) -> str:
+        """prefill, decode or train."""
+        return type(self).__name__.lower()
+
+    @property
+    def query_tokens(self) -> int:
+        """New tokens per sequence that pass through the model."""
+        return self.context
+
+    @property
+    def tokens(self) -> int:
+        """New tokens over the whole batch."""
+        return self.batch * self.query_tokens
+
+
+@dataclass(frozen=True)
+class Prefill(_Phase):
+    """Read ``context`` prompt tokens of ``batch`` sequences and yield each one's first output token."""
+
+
+@dataclass(frozen=True)
+class Decode(_Phase):
+    """One step: one new token for each of ``batch`` sequences; ``context`` counts the new token too."""
+
+    @property
+    def query_tokens(self) -> int:
+        return 1
+
+
+@dataclass(frozen=True)
+class Train(_Phase):
+    """One training step over ``batch`` sequences of ``context`` tokens: forward, backward, optimizer update."""
+
+
+Phase = Prefill | Decode | Train

@@ -1,0 +1,205 @@
+"""A workload: layers of operations, each a cascade of Einsums with its sizes, operands and storage formats.
+
+Equal layers stand once: a `Run` is a pattern of layers and how often it repeats. Everything here is per device: a
+model split over devices has one device's share of every shape, and `Collective` steps where devices must exchange.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Literal
+
+from workloads.einsum import Cascade, operation_counts
+from workloads.formats import storage_format
+from workloads.phases import Phase
+
+__all__ = ["Collective", "Layer", "Op", "Operand", "Role", "Run", "Step", "StoredTensor", "Work", "Workload"]
+
+Role = Literal["embedding", "attention", "feed_forward", "experts", "norm", "head", "kv_cache", "optimizer"]
+"""What a stored tensor is for; placement policies decide by role."""
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor that outlives single operations: a weight, a KV cache, optimizer state. ``name`` is unique in its layer.
+
+    ``shared_with`` names ("layer.tensor") a tensor that holds the same values, as tied embeddings do: then this one
+    takes no room of its own.
+    """
+
+    name: str
+    role: Role
+    elements: float
+    format: str
+    shared_with: str | None = None
+
+    @property
+    def bytes(self) -> float:
+        """Bytes of its own in storage, scales included."""
+        if self.shared_with is not None:
+            return 0.0
+        return storage_format(self.format).storage_bytes(self.elements)
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One tensor that an operation reads or writes.
+
+    ``symbol`` is the tensor's name in the cascade. ``stored`` names the layer's `StoredTensor` behind it, or is None
+    for an activation, which then is identified by ``activation``. ``elements`` is what one execution touches: for
+    gathered rows or chosen experts less than what is stored.
+    """
+
+    symbol: str
+    access: Literal["read", "write"]
+    elements: float
+    format: str
+    stored: str | None = None
+    activation: str | None = None
+
+    @property
+    def bytes(self) -> float:
+        """Bytes touched, scales included."""
+        return storage_format(self.format).storage_bytes(self.elements)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Operations of one execution: ``contraction`` (multiply-add counts two) can run on a matrix engine, ``other`` not."""
+
+    contraction: float
+    other: float
+
+    @property
+    def total(self) -> float:
+        """All operations."""
+        return self.contraction + self.other
+
+
+@lru_cache(maxsize=4096)
+def _cascade_work(cascade: Cascade, sizes: tuple[tuple[str, int], ...]) -> Work:
+    """Operations that the cascade's masks leave; a tensor written by several Einsums is counted once for all of them."""
+    contracted = {einsum.label for einsum in cascade.einsums if einsum.is_contraction}
+    contraction = other = 0.0
+    for label, counts in operation_counts(cascade, dict(sizes), skip_masked=True).items():
+        if label in contracted:
+            contraction += sum(counts.values())
+        else:
+            other += sum(counts.values())
+    return Work(contraction, other)
+
+
+@dataclass(frozen=True)
+class Op:
+    """One execution of a cascade: sizes, operands, the format computed in, and what it waits for."""
+
+    name: str
+    kind: str
+    cascade: Cascade
+    sizes: tuple[tuple[str, int], ...]
+    operands: tuple[Operand, ...]
+    compute_format: str
+    after: tuple[str, ...]
+
+    @cached_property
+    def work(self) -> Work:
+        """Operations of one execution, masked-out points left out."""
+        return _cascade_work(self.cascade, self.sizes)
+
+    def bytes(self, access: Literal["read", "write"]) -> float:
+        """Bytes read or written, each operand once: the compulsory traffic of the fused cascade."""
+        return sum(operand.bytes for operand in self.operands if operand.access == access)
+
+
+@dataclass(frozen=True)
+class Collective:
+    """An exchange between devices: every device holds ``elements`` values in ``format`` before and after."""
+
+    name: str
+    kind: Literal["all_reduce", "all_gather"]
+    elements: float
+    format: str
+    after: tuple[str, ...]
+
+    @property
+    def bytes(self) -> float:
+        """Payload bytes per device."""
+        return storage_format(self.format).storage_bytes(self.elements)
+
+
+Step = Op | Collective
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Steps in program order, and the tensors that stay. A step with an empty ``after`` waits for the layer before."""
+
+    name: str
+    steps: tuple[Step, ...]
+    stored: tuple[StoredTensor, ...]
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for step in self.steps:
+            if step.name in seen:
+                raise ValueError(f"layer {self.name!r} has two steps called {step.name!r}")
+            for name in step.after:
+                if name not in seen:
+                    raise ValueError(f"step {step.name!r} of layer {self.name!r} waits for {name!r}, which does not stand before it")
+            seen.add(step.name)
+
+    @property
+    def ops(self) -> tuple[Op, ...]:
+        """The computing steps."""
+        return tuple(step for step in self.steps if isinstance(step, Op))
+
+    @property
+    def last_steps(self) -> tuple[str, ...]:
+        """Names of the steps nothing else in the layer waits for."""
+        waited = {name for step in self.steps for name in step.after}
+        return tuple(step.name for step in self.steps if step.name not in waited)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A pattern of layers, repeated ``count`` times."""
+
+    pattern: tuple[Layer, ...]
+    count: int
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One phase of one model on one of ``devices`` equal devices."""
+
+    model: str
+    phase: Phase
+    runs: tuple[Run, ...]
+    devices: int = 1
+    notes: tuple[str, ...] = field(default=())
+
+    def layers(self) -> Iterator[tuple[Layer, int]]:
+        """Each distinct layer with how often it stands in the workload, in order."""
+        for run in self.runs:
+            for layer in run.pattern:
+                yield layer, run.count
+
+    def total_work(self) -> Work:
+        """Operations per device over all layers."""
+        pairs = [(op.work, count) for layer, count in self.layers() for op in layer.ops]
+        return Work(sum(w.contraction * c for w, c in pairs), sum(w.other * c for w, c in pairs))
+
+    def stored_bytes(self, role: Role | None = None) -> float:
+        """Bytes of stored tensors per device, of one role or of all."""
+        return sum(
+            tensor.bytes * count
+            for layer, count in self.layers()
+            for tensor in layer.stored
+            if role is None or tensor.role == role
+        )
+
+    def touched_bytes(self, access: Literal["read", "write"]) -> float:
+        """Bytes read or written per device over all operations."""
+        return sum(op.bytes(access) * count for layer, count in self.layers() for op in layer.ops)
