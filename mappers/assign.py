@@ -36,7 +36,9 @@ def on_engine(name: str) -> Assign:
         if name not in system.engines:
             raise unknown_name("engine", name, system.engines)
         home = system.engines[name].home
-        general = {other: engine for other, engine in system.engines.items() if engine.home == home and _is_general(engine)}
+        general = {
+            other: engine for other, engine in system.engines.items() if engine.home == home and _is_general(engine)
+        }
         if not general:
             raise InputError(
                 f"no engine at {home!r} can run what is not a contraction",

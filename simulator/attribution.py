@@ -1,55 +1,63 @@
-"""Where the time goes: each moment of a run is charged to what the work on the critical chain was bound by.
+"""Where the time goes: the moments of a run are charged to what the tasks on its critical chain were bound by.
 
-Going back from the last finish, each task is charged for the time in which it was the latest to run: its own duration
-to what bounds it, its launch overhead to ``overhead``; a task that waited for a transfer passes the time on to that
-transfer, and so to the link or port that set the transfer's speed.
+The chain is walked back from the task that finishes last: each task is followed by the one whose finish let it start.
+A task's launch overhead is charged to ``overhead``, the rest of its time to the resource it was served by last: for a
+transfer the link or port that set its speed, waiting for that resource included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
 
 from simulator.engine import Execution, TaskRun
 
-__all__ = ["time_by_bound"]
+__all__ = ["critical_chain", "time_by_bound"]
+
+SAME_INSTANT = 1e-9
+"""Relative to the latency: a task starts at the very moment another finishes, up to rounding."""
+
+
+def critical_chain(execution: Execution) -> list[tuple[float, float, TaskRun]]:
+    """The tasks of the chain with begin and end of the time each is charged for, latest first."""
+    runs = [run for run in execution.all_runs() if run.finish_s > run.start_s]
+    runs.sort(key=lambda run: (run.finish_s, run.finish_s - run.start_s, run.segment, run.repetition, run.name))
+    finishes = [run.finish_s for run in runs]
+    rounding = SAME_INSTANT * execution.latency_s
+    chain = []
+    until, at = execution.latency_s, len(runs)
+    while until > rounding and (at := bisect_right(finishes, until + rounding, hi=at)) > 0:
+        at -= 1
+        run = runs[at]
+        if run.start_s >= until - rounding:
+            continue
+        chain.append((run.start_s, min(run.finish_s, until), run))
+        until = run.start_s
+    return chain
 
 
 def time_by_bound(execution: Execution) -> dict[str, float]:
-    """Seconds charged to each resource, to ``overhead`` and to ``idle``; they add up to the latency.
-
-    A sweep over all task instances in order of their finish: the part of each task that reaches beyond everything
-    finished before it is new time. Of that part the overhead comes last, the bounding demand before it.
-    """
+    """Seconds charged to each resource, to ``overhead`` and to ``idle`` (nothing ran); they add up to the latency."""
     charged: dict[str, float] = {}
-    reached = 0.0
+    until = execution.latency_s
+    rounding = SAME_INSTANT * execution.latency_s
 
     def charge(name: str, seconds: float) -> None:
-        if seconds > 0:
+        if seconds > rounding:
             charged[name] = charged.get(name, 0.0) + seconds
 
-    for start, end, bound, overhead in _by_finish(execution.all_runs()):
-        if end <= reached:
-            continue
-        charge("idle", start - reached)
-        begin = max(start, reached)
-        late = min(overhead, end - begin)
-        charge(bound, end - begin - late)
-        charge("overhead", late)
-        reached = end
+    for begin, end, run in critical_chain(execution):
+        charge("idle", until - end)
+        overhead = min(run.task.overhead_s, end - begin)
+        charge("overhead", overhead)
+        charge(_slowest(run), end - begin - overhead)
+        until = begin
+    charge("idle", until)
     return charged
-
-
-def _by_finish(runs: Iterable[TaskRun]) -> Sequence[tuple[float, float, str, float]]:
-    pieces = []
-    for run in runs:
-        if run.finish_s > run.start_s:
-            pieces.append((run.start_s, run.finish_s, _slowest(run), run.task.overhead_s))
-    return sorted(pieces, key=lambda piece: (piece[1], piece[0], piece[2]))
 
 
 def _slowest(run: TaskRun) -> str:
     """The resource whose reservation ends last; without demands, the overhead."""
-    if not run.task.demands:
-        return "overhead"
-    ends = [(end, demand.seconds, demand.resource) for demand, (_, end) in zip(run.task.demands, run.served, strict=True)]
-    return max(ends)[2]
+    ends = [
+        (end, demand.seconds, demand.resource) for demand, (_, end) in zip(run.task.demands, run.served, strict=True)
+    ]
+    return max(ends)[2] if ends else "overhead"

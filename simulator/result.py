@@ -97,7 +97,9 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the execution, as plain values; the derived figures are written out."""
-        document = {name: value for name, value in vars(self).items() if name not in ("execution", "ops", "bounds", "notes")}
+        document = {
+            name: value for name, value in vars(self).items() if name not in ("execution", "ops", "bounds", "notes")
+        }
         document |= {
             "tokens_per_s": self.tokens_per_s,
             "total_energy_j": self.total_energy_j,

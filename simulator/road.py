@@ -20,6 +20,7 @@ from workloads.errors import InputError
 from workloads.formats import FormatChoice
 from workloads.models.architecture import Model
 from workloads.models.lower import lower
+from workloads.models.stored_formats import stored_formats
 from workloads.phases import Decode, Phase
 
 __all__ = ["simulate"]
@@ -33,7 +34,7 @@ def simulate(
     Tensor parallelism over all of the system's devices. Raises `InputError` for a phase or split the model does not
     have and `InfeasibleError` when the model does not fit.
     """
-    formats = formats or FormatChoice(weights=model.weight_format)
+    formats = formats or stored_formats(model)
     policy = policy or Policy()
     workload = policy.transform(lower(model, phase, formats, devices=system.devices))
     mapped = roofline_workload(workload, system, policy.assign)

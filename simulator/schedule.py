@@ -124,9 +124,7 @@ class _SegmentBuilder:
         workspace = round(activation_peak_bytes(placed.layer))
         if workspace:
             first = next(task.name for task in self.tasks[first_task:])
-            self.buffers.append(
-                Buffer(self._name(position, "activations"), self.plan.home, workspace, first, (done,))
-            )
+            self.buffers.append(Buffer(self._name(position, "activations"), self.plan.home, workspace, first, (done,)))
 
     def _buffer_free(self, position: int) -> tuple[Dependency, ...]:
         """When the buffer of the layer ``ahead + 1`` layers ago is free again."""
@@ -233,7 +231,9 @@ class _SegmentBuilder:
                 moves.append(name)
         return moves
 
-    def _add_collective(self, position: int, placed: LayerPlan, step: Collective, after: list[str | Dependency]) -> None:
+    def _add_collective(
+        self, position: int, placed: LayerPlan, step: Collective, after: list[str | Dependency]
+    ) -> None:
         sent, seconds, latency = collective_cost(self.system, step, self.mapped.workload.devices)
         home = self.system.tiers[self.plan.home]
         port_s = sent / home.read_bandwidth_bytes_per_s + sent / home.write_bandwidth_bytes_per_s

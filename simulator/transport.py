@@ -12,7 +12,15 @@ from simulator.engine import Demand, Resource
 from workloads.errors import InputError
 from workloads.workload import Collective
 
-__all__ = ["collective_cost", "link_resource", "resources_of", "transfer_demands", "transfer_energy_j", "transfer_latency_s"]
+__all__ = [
+    "collective_cost",
+    "link_resource",
+    "resources_of",
+    "transfer_demands",
+    "transfer_energy_j",
+    "transfer_latency_s",
+]
+
 
 def link_resource(system: System, name: str, source: str) -> str:
     """The resource a link offers in the direction away from ``source``: full-duplex links have one per direction."""

@@ -1,4 +1,4 @@
-"""YAML and JSON documents with the line of every field, and pydantic's complaints about them as one sentence.
+"""YAML and JSON documents with the line of every field.
 
 YAML is read by the core schema of YAML 1.2 (``yes`` and ``on`` are text, ``1e3`` is a number) and without anchors,
 aliases and tags: a description stays what it looks like, and a small file cannot unfold into a large one.
@@ -8,46 +8,33 @@ from __future__ import annotations
 
 import json
 import re
-import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
 
-from workloads.errors import InputError, nearest_name, unknown_name
+from workloads.errors import InputError
 
 __all__ = [
     "Document",
     "FieldPath",
-    "annotation_at",
     "describe",
     "dotted",
-    "field_error",
     "parse_json",
     "parse_yaml",
     "parse_yaml_value",
     "read_document",
-    "validate",
-    "validation_error",
 ]
 
 FieldPath = tuple[str | int, ...]
-Model = TypeVar("Model", bound=BaseModel)
 
 _LARGEST_BYTES = 16 * 2**20
 _DEEPEST = 64
 _LONGEST_NUMBER = 400  # digits; Python itself refuses to convert beyond 4300
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _QUOTED = ("'", '"', "|", ">")
-# Merge and value are what "<<" and "=" are tagged with; here they are ordinary text.
-_YAML_TAGS = frozenset(
-    f"tag:yaml.org,2002:{name}"
-    for name in ("null", "bool", "int", "float", "str", "timestamp", "seq", "map", "merge", "value")
-)
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _PLAIN_WORDS: dict[str, Any] = {"": None, "~": None, "null": None, "true": True, "false": False}
@@ -142,6 +129,10 @@ def parse_json(text: str, file: str) -> Document:
     except ValueError:
         problem = "a number has too many digits"
         raise InputError(problem, expected=f"at most {_LONGEST_NUMBER} digits", file=file, line=1) from None
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InputError("a surrogate escape is not text", expected="Unicode text", file=file, line=1) from None
     return _document(file, value, _json_lines(text, file))
 
 
@@ -155,17 +146,12 @@ def _parse_yaml(text: str, file: str | None, lines: dict[FieldPath, int]) -> Any
     if not text.strip():
         raise InputError("the file is empty" if file else "the value is empty", "a YAML value", None, file, 1)
     try:
-        root = yaml.compose(text, Loader=_YAML_LOADER)
+        return _YamlReader(text, file, lines).document()
     except yaml.MarkedYAMLError as error:
         raise _yaml_syntax_error(error, text, file) from None
     except (yaml.YAMLError, UnicodeError) as error:
         problem = str(error).splitlines()[0]
         raise InputError(f"not YAML: {problem}", file=file, line=_control_character_line(text)) from None
-    except RecursionError:
-        raise InputError("nested too deeply", f"at most {_DEEPEST} levels", None, file, 1) from None
-    if root is None:
-        raise InputError("the file holds nothing but comments", "a mapping of fields to values", None, file, 1)
-    return _YamlReader(text, file, lines).read(root, ())
 
 
 def _yaml_syntax_error(error: yaml.MarkedYAMLError, text: str, file: str | None) -> InputError:
@@ -188,70 +174,85 @@ def _control_character_line(text: str) -> int:
 
 
 class _YamlReader:
-    """Turns composed nodes into plain values, noting lines and refusing what a description should not contain."""
+    """Turns parser events into plain values, noting lines and refusing what a description should not contain.
+
+    Events rather than composed nodes: the composer of libyaml recurses without a limit.
+    """
 
     def __init__(self, text: str, file: str | None, lines: dict[FieldPath, int]) -> None:
-        self._text = text
+        self._events: Iterator[yaml.Event] = iter(yaml.parse(text, Loader=_YAML_LOADER))
         self._file = file
         self._lines = lines
-        self._seen: set[int] = set()
 
-    def read(self, node: yaml.Node, path: FieldPath) -> Any:
-        self._lines.setdefault(path, node.start_mark.line + 1)
-        if id(node) in self._seen:
-            raise self._alias_error(path)
-        self._seen.add(id(node))
-        if node.tag not in _YAML_TAGS:
-            raise self._error(f"the tag {node.tag!r} is not allowed", node, path, "a plain value")
+    def document(self) -> Any:
+        """The value of the only document in the stream."""
+        next(self._events)  # the stream's start
+        event = next(self._events)
+        if isinstance(event, yaml.StreamEndEvent):
+            raise self._error("nothing but comments", event, (), "a mapping of fields to values")
+        value = self._value(next(self._events), ())
+        next(self._events)  # the document's end
+        event = next(self._events)
+        if not isinstance(event, yaml.StreamEndEvent):
+            raise self._error("a second document begins", event, (), "one document in a file")
+        return value
+
+    def _value(self, event: yaml.Event, path: FieldPath) -> Any:
+        if isinstance(event, yaml.AliasEvent):
+            raise self._error(f"the alias *{event.anchor} is not allowed", event, path, "the value written out")
+        if isinstance(event, yaml.NodeEvent) and (tag := getattr(event, "tag", None)):
+            raise self._error(f"the tag {tag!r} is not allowed", event, path, "a value without a tag")
         if len(path) > _DEEPEST:
-            raise self._error("nested too deeply", node, path[:1], f"at most {_DEEPEST} levels")
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, path)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
-        assert isinstance(node, yaml.ScalarNode)
-        return self._scalar(node, path)
+            raise self._error("nested too deeply", event, path[:1], f"at most {_DEEPEST} levels")
+        self._lines.setdefault(path, _line(event))
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._mapping(path)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._sequence(path)
+        assert isinstance(event, yaml.ScalarEvent)
+        return self._scalar(event, path)
 
-    def _mapping(self, node: yaml.MappingNode, path: FieldPath) -> dict[str, Any]:
+    def _mapping(self, path: FieldPath) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = self.read(key_node, (*path, "?")) if isinstance(key_node, yaml.ScalarNode) else None
-            self._lines.pop((*path, "?"), None)
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            key = self._scalar(event, path) if isinstance(event, yaml.ScalarEvent) else None
             if not isinstance(key, str):
-                shown = key_node.value if isinstance(key_node, yaml.ScalarNode) else "a list or mapping"
-                raise self._error(f"the key {shown} is not text", key_node, path, "text (quote it)")
+                shown = f"key {event.value!r}" if isinstance(event, yaml.ScalarEvent) else "key (a list or mapping)"
+                raise self._error(f"the {shown} is not text", event, path, "text as a key")
             inner = (*path, key)
             if key in result:
                 problem = f"the key {key!r} appears twice (first on line {self._lines[inner]})"
-                raise self._error(problem, key_node, inner, "each key once")
-            self._lines[inner] = key_node.start_mark.line + 1
-            result[key] = self.read(value_node, inner)
+                raise self._error(problem, event, inner, "each key once")
+            self._lines[inner] = _line(event)
+            result[key] = self._value(next(self._events), inner)
         return result
 
-    def _scalar(self, node: yaml.ScalarNode, path: FieldPath) -> Any:
-        text: str = node.value
+    def _sequence(self, path: FieldPath) -> list[Any]:
+        result: list[Any] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            result.append(self._value(event, (*path, len(result))))
+        return result
+
+    def _scalar(self, event: yaml.ScalarEvent, path: FieldPath) -> Any:
+        text: str = event.value
         if any("\ud800" <= character <= "\udfff" for character in text):
-            raise self._error("a surrogate escape is not text", node, path, "Unicode text")
-        if node.style in _QUOTED:
+            raise self._error("a surrogate escape is not text", event, path, "Unicode text")
+        if event.style in _QUOTED:
             return text
         if text.lower() in _PLAIN_WORDS and text in (text.lower(), text.upper(), text.capitalize()):
             return _PLAIN_WORDS[text.lower()]
         if not _FLOAT.fullmatch(text):
             return text
         if len(text) > _LONGEST_NUMBER:
-            raise self._error("a number has too many digits", node, path, f"at most {_LONGEST_NUMBER} digits")
+            raise self._error("a number has too many digits", event, path, f"at most {_LONGEST_NUMBER} digits")
         return int(text) if _INTEGER.fullmatch(text) else float(text)
 
-    def _alias_error(self, path: FieldPath) -> InputError:
-        for event in yaml.parse(self._text, Loader=_YAML_LOADER):
-            if isinstance(event, yaml.AliasEvent) and event.start_mark:
-                line = event.start_mark.line + 1
-                problem = f"the alias *{event.anchor} is not allowed"
-                return InputError(problem, "the value written out", dotted(path) or None, self._file, line)
-        raise AssertionError("a node was shared without an alias")
+    def _error(self, problem: str, event: yaml.Event, path: FieldPath, expected: str) -> InputError:
+        return InputError(problem, expected, dotted(path) or None, self._file, _line(event))
 
-    def _error(self, problem: str, node: yaml.Node, path: FieldPath, expected: str) -> InputError:
-        return InputError(problem, expected, dotted(path) or None, self._file, node.start_mark.line + 1)
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
 
 
 def _json_lines(text: str, file: str) -> dict[FieldPath, int]:
@@ -306,107 +307,3 @@ def describe(value: Any) -> str:
         return "a list"
     shown = repr(value)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
-
-
-def field_error(error: InputError) -> PydanticCustomError:
-    """``error`` in a form that a pydantic validator may raise and `validation_error` turns back, placed in its file."""
-    context = {"text": str(error), "problem": error.problem, "expected": error.expected, "nearest": error.nearest}
-    return PydanticCustomError("input_error", "{text}", context)
-
-
-def validate(model: type[Model], document: Document) -> Model:
-    """``document`` as a ``model``, strictly (no text for a number), by the names its file uses; raises `InputError`."""
-    try:
-        # As JSON, because only then pydantic can be strict and still take a list for a tuple.
-        return model.model_validate_json(json.dumps(document.value), strict=True, by_alias=True, by_name=False)
-    except ValidationError as error:
-        raise validation_error(error, document, model) from None
-    except InputError as error:
-        raise document.locate(error) from None
-
-
-def validation_error(error: ValidationError, document: Document, model: type[BaseModel]) -> InputError:
-    """The first of ``error``'s complaints by line, in the document's own field names."""
-    found = [_convert(details, document, model) for details in error.errors(include_url=False)]
-    misspelt = {(e.field or "").rpartition(".")[0] + "." + e.nearest for e in found if e.nearest and e.field}
-    # A required key that is only misspelt is missing too; the misspelling is the better thing to say.
-    said = [e for e in found if not (e.problem.startswith("missing key") and f"{e.field}" in misspelt)] or found
-    return min(said, key=lambda e: e.line or 0)
-
-
-def _convert(details: ErrorDetails, document: Document, model: type[BaseModel]) -> InputError:
-    path: FieldPath = tuple(part for part in details["loc"] if part != "[key]")
-    context: Mapping[str, Any] = details.get("ctx", {})
-    kind = details["type"]
-    if kind == "input_error":
-        return document.error(context["problem"], path, expected=context["expected"], nearest=context["nearest"])
-    if kind == "extra_forbidden":
-        names = _keys(annotation_at(model, path[:-1]))
-        error = unknown_name("key", str(path[-1]), names)
-        return document.error(error.problem, path, expected=error.expected, nearest=error.nearest)
-    if kind == "missing":
-        return document.error(f"missing key {path[-1]!r}" if isinstance(path[-1], str) else "missing entry", path)
-    nearest = None
-    if kind == "literal_error" and isinstance(details["input"], str):
-        nearest = nearest_name(details["input"], re.findall(r"'([^']*)'", context["expected"]))
-    expected = _EXPECTED.get(kind)
-    return document.error(
-        f"found {describe(details['input'])}",
-        path,
-        expected=expected.format_map(context) if expected else details["msg"],
-        nearest=nearest,
-    )
-
-
-_EXPECTED = {
-    "bool_type": "true or false",
-    "dict_type": "a mapping",
-    "finite_number": "a finite number",
-    "float_type": "a number",
-    "greater_than": "more than {gt}",
-    "greater_than_equal": "at least {ge}",
-    "int_from_float": "a whole number",
-    "int_type": "a whole number",
-    "less_than": "less than {lt}",
-    "less_than_equal": "at most {le}",
-    "list_type": "a list",
-    "literal_error": "{expected}",
-    "model_type": "a mapping",
-    "string_pattern_mismatch": "text that matches {pattern}",
-    "string_too_short": "text of at least {min_length} characters",
-    "string_type": "text",
-    "too_long": "at most {max_length} entries",
-    "too_short": "at least {min_length} entries",
-    "tuple_type": "a list",
-}
-
-
-def annotation_at(model: type[BaseModel], path: FieldPath) -> Any:
-    """The type a model declares for the field at ``path``, by the names documents use; None when it declares none."""
-    annotation: Any = model
-    for part in path:
-        annotation = _bare(annotation)
-        origin = get_origin(annotation)
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            fields = {field.alias or name: field.annotation for name, field in annotation.model_fields.items()}
-            annotation = fields.get(str(part))
-        elif origin in (dict, Mapping):
-            annotation = get_args(annotation)[1]
-        elif origin in (list, tuple):
-            annotation = get_args(annotation)[0]
-        else:
-            return None
-    return _bare(annotation)
-
-
-def _bare(annotation: Any) -> Any:
-    """``annotation`` without ``Annotated`` and without ``| None``."""
-    while get_origin(annotation) in (Annotated, Union, types.UnionType):
-        annotation = next(part for part in get_args(annotation) if part is not type(None))
-    return annotation
-
-
-def _keys(annotation: Any) -> list[str]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [field.alias or name for name, field in annotation.model_fields.items()]
-    return []

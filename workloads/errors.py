@@ -72,7 +72,13 @@ def nearest_name(name: str, valid: Iterable[str]) -> str | None:
 
 
 def unknown_name(
-    kind: str, name: str, valid: Iterable[str], *, field: str | None = None, file: str | None = None, line: int | None = None
+    kind: str,
+    name: str,
+    valid: Iterable[str],
+    *,
+    field: str | None = None,
+    file: str | None = None,
+    line: int | None = None,
 ) -> InputError:
     """The error for a name that is not among ``valid``: lists them (first 12) and suggests the nearest."""
     names = sorted(valid)

@@ -147,7 +147,9 @@ class Layer:
                 raise ValueError(f"layer {self.name!r} has two steps called {step.name!r}")
             for name in step.after:
                 if name not in seen:
-                    raise ValueError(f"step {step.name!r} of layer {self.name!r} waits for {name!r}, which does not stand before it")
+                    raise ValueError(
+                        f"step {step.name!r} of layer {self.name!r} waits for {name!r}, which does not stand before it"
+                    )
             seen.add(step.name)
 
     @property

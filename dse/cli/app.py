@@ -47,14 +47,16 @@ def simulate(
     context: Annotated[int, typer.Option(help="Tokens per sequence: the prompt, or all tokens so far.")] = 2048,
     devices: Annotated[int | None, typer.Option(help="Equal devices to split the model over.")] = None,
     changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change the system: tiers.hbm.capacity='96 GB'.")
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change the system: tiers.hbm.capacity='96 GB'."),
     ] = None,
     weights: Annotated[str | None, typer.Option(help="Storage format of the weights, e.g. int4_g128.")] = None,
-    kv_cache: Annotated[str, typer.Option(help="Storage format of keys and values.")] = "bf16",
-    activations: Annotated[str, typer.Option(help="Format of activations, embeddings and norms.")] = "bf16",
-    compute: Annotated[str, typer.Option(help="Format contractions are computed in.")] = "bf16",
+    kv_cache: Annotated[str | None, typer.Option(help="Storage format of keys and values.")] = None,
+    activations: Annotated[str | None, typer.Option(help="Format of activations, embeddings and norms.")] = None,
+    compute: Annotated[str | None, typer.Option(help="Format contractions are computed in.")] = None,
     place: Annotated[
-        list[str] | None, typer.Option(metavar="ROLE=TIER", help="Pin a role (experts, attention, kv_cache...) to a tier.")
+        list[str] | None,
+        typer.Option(metavar="ROLE=TIER", help="Pin a role (experts, attention, kv_cache...) to a tier."),
     ] = None,
     assign: Annotated[
         list[str] | None, typer.Option(metavar="KIND=ENGINE", help="Run operations of a kind on an engine.")
@@ -106,7 +108,9 @@ def simulate(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the run folders, the report and the figures.")] = Path("tiercade-demo"),
+    out: Annotated[Path, typer.Option(help="Folder for the run folders, the report and the figures.")] = Path(
+        "tiercade-demo"
+    ),
     json: Json = False,
 ) -> None:
     """A real model on two real machines, end to end, with figures; takes well under a minute."""

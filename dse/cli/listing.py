@@ -44,7 +44,9 @@ def _systems() -> list[Row]:
 def _formats() -> list[Row]:
     from workloads.formats import FORMATS
 
-    return [{"name": name, "bits_per_element": fmt.bits_per_element, "block": fmt.block} for name, fmt in FORMATS.items()]
+    return [
+        {"name": name, "bits_per_element": fmt.bits_per_element, "block": fmt.block} for name, fmt in FORMATS.items()
+    ]
 
 
 def _cascades() -> list[Row]:

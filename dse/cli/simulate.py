@@ -18,10 +18,10 @@ from simulator.policy import Policy
 from simulator.result import Result
 from simulator.road import simulate
 from workloads.errors import InputError, unknown_name
-from workloads.formats import FormatChoice
 from workloads.models.architecture import MixtureOfExperts, Model
 from workloads.models.catalogue import model as catalogue_model
 from workloads.models.config import read_model
+from workloads.models.stored_formats import stored_formats
 from workloads.phases import Decode, Phase, Prefill
 from workloads.traces import synthetic_routing
 from workloads.workload import Role
@@ -44,9 +44,9 @@ class Request:
     devices: int | None = None
     changes: tuple[str, ...] = ()
     weights: str | None = None
-    kv_cache: str = "bf16"
-    activations: str = "bf16"
-    compute: str = "bf16"
+    kv_cache: str | None = None
+    activations: str | None = None
+    compute: str | None = None
     place: tuple[str, ...] = ()
     assign: tuple[str, ...] = ()
     ahead: int = 1
@@ -85,12 +85,10 @@ def run_request(request: Request) -> Run:
     model = choose_model(request.model)
     system = choose_system(request.system, request.changes, request.devices)
     phase = _phase(request)
-    formats = FormatChoice(
-        weights=request.weights or model.weight_format,
-        activations=request.activations,
-        kv_cache=request.kv_cache,
-        compute=request.compute,
-    )
+    chosen = {name: getattr(request, name) for name in ("weights", "kv_cache", "activations", "compute")}
+    formats = replace(stored_formats(model), **{name: value for name, value in chosen.items() if value is not None})
+    if request.weights is not None:
+        formats = replace(formats, experts=None)
     policy = Policy(
         assign=_assign(request.assign),
         place=_place(request.place),
@@ -107,7 +105,10 @@ def run_simulate(request: Request, *, trace_out: Path | None, out: Path | None, 
     if trace_out is not None:
         from dse.reports.chrome_trace import chrome_trace, trace_text
 
-        write_text(trace_out, trace_text(chrome_trace(run.result.execution, title=f"{run.result.model} on {run.result.system}")))
+        write_text(
+            trace_out,
+            trace_text(chrome_trace(run.result.execution, title=f"{run.result.model} on {run.result.system}")),
+        )
         notes.append(f"trace: {trace_out} (open it at ui.perfetto.dev)")
     if out is not None:
         from dse.reports.run_folder import write_run
@@ -187,7 +188,9 @@ def _collections(request: Request, model: Model, phase: Phase) -> tuple[CachedCo
     layers = [model.blocks[index].feed_forward for index in model.order]
     mixtures = [layer for layer in layers if isinstance(layer, MixtureOfExperts)]
     if not mixtures:
-        raise InputError(f"{model.name} has no experts to cache", expected="a mixture-of-experts model", field="--expert-cache")
+        raise InputError(
+            f"{model.name} has no experts to cache", expected="a mixture-of-experts model", field="--expert-cache"
+        )
     stream = synthetic_routing(
         steps=request.warmup + request.steps,
         layers=len(mixtures),

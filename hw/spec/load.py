@@ -10,8 +10,9 @@ from typing import Any, get_origin
 import yaml
 
 from hw.spec.system import Component, System
-from workloads.documents import Document, annotation_at, parse_yaml_value, read_document, validate
+from workloads.documents import Document, parse_yaml_value, read_document
 from workloads.errors import InputError, nearest_name, unknown_name
+from workloads.validation import annotation_at, validate
 
 __all__ = ["dump_system", "load_system", "override", "system_json_schema", "system_names"]
 
@@ -46,7 +47,8 @@ def dump_system(system: System) -> str:
 
 def system_json_schema() -> dict[str, Any]:
     """The JSON schema of a system description (draft 2020-12), for editors that check YAML while it is typed."""
-    schema = System.model_json_schema(by_alias=True, mode="validation")
+    # The two modes differ in the defaults only, which serialization mode shows with their units.
+    schema = System.model_json_schema(by_alias=True, mode="serialization")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
@@ -102,7 +104,8 @@ def _set(plain: dict[str, Any], path: str, value: Any) -> None:
         if not isinstance(holder.get(part), dict):
             names = [name for name, inner in holder.items() if isinstance(inner, dict) and name != "sources"]
             expected = f"one of {', '.join(names)}" if names else "a field without parts"
-            raise InputError(f"there is no {part!r} to set anything in", expected, ".".join(parents[:depth]), nearest=nearest_name(part, names))
+            problem = f"there is no {part!r} to set anything in"
+            raise InputError(problem, expected, ".".join(parents[:depth]), nearest=nearest_name(part, names))
         holder = holder[part]
         is_component = isinstance(declared, type) and issubclass(declared, Component)
         component, within = (holder, "") if is_component else (component, f"{part}.")

@@ -19,8 +19,9 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from workloads.documents import describe, field_error
+from workloads.documents import describe
 from workloads.errors import InputError
+from workloads.validation import field_error
 
 __all__ = [
     "BANDWIDTH",

@@ -9,8 +9,9 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from workloads.documents import describe, field_error
+from workloads.documents import describe
 from workloads.errors import InputError, nearest_name
+from workloads.validation import field_error
 
 __all__ = ["SOURCE_KINDS", "Source", "SourceKind", "parse_source"]
 
@@ -21,7 +22,7 @@ _EXPECTED = "'kind: where the number is from' with kind stated, derived, fitted 
 
 @dataclass(frozen=True)
 class Source:
-    """A number is ``stated`` by its reference, ``derived`` from others, ``fitted`` to data or ``synthetic``, a guess."""
+    """``stated`` by its reference, ``derived`` from stated numbers, ``fitted`` to data, or ``synthetic``: a guess."""
 
     kind: SourceKind
     text: str

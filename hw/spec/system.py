@@ -27,9 +27,9 @@ from hw.spec.quantity import (
     SecondsOrZero,
 )
 from hw.spec.source import Source
-from workloads.documents import field_error
 from workloads.errors import InputError
 from workloads.formats import storage_format
+from workloads.validation import field_error
 
 __all__ = ["Array", "Component", "Engine", "Fabric", "Link", "System", "Tier"]
 

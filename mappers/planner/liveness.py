@@ -50,6 +50,9 @@ def activation_peak_bytes(layer: Layer) -> float:
     sizes = activation_bytes(layer)
     spans = activation_spans(layer)
     return max(
-        (sum(sizes[name] for name, (start, end) in spans.items() if start <= at <= end) for at in range(len(layer.ops))),
+        (
+            sum(sizes[name] for name, (start, end) in spans.items() if start <= at <= end)
+            for at in range(len(layer.ops))
+        ),
         default=0.0,
     )

@@ -19,7 +19,16 @@ from mappers.planner.liveness import activation_peak_bytes
 from workloads.errors import InfeasibleError, InputError, unknown_name
 from workloads.workload import Layer, Role, StoredTensor
 
-__all__ = ["LayerPlan", "MemoryPlan", "Place", "PlannedRun", "path_bandwidth", "plan_memory", "tier_capacity", "tier_order"]
+__all__ = [
+    "LayerPlan",
+    "MemoryPlan",
+    "Place",
+    "PlannedRun",
+    "path_bandwidth",
+    "plan_memory",
+    "tier_capacity",
+    "tier_order",
+]
 
 DEFAULT_ORDER: tuple[Role, ...] = (
     "norm",
@@ -246,7 +255,11 @@ def _does_not_fit(
     if len(choices) == 1:
         needed = mapped.workload.stored_bytes(tensor.role)
         return InfeasibleError(
-            f"tier {choices[0]!r} cannot hold all {tensor.role} tensors", needed, available, "bytes", "pin them elsewhere"
+            f"tier {choices[0]!r} cannot hold all {tensor.role} tensors",
+            needed,
+            available,
+            "bytes",
+            "pin them elsewhere",
         )
     return InfeasibleError(
         f"tiers {', '.join(choices)} together cannot hold {mapped.workload.model}",

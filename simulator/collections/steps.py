@@ -77,9 +77,7 @@ def _piece_bytes(tensor: StoredTensor, collection: CachedCollection) -> float:
 
 def _touching(layer: Layer, tensor: StoredTensor, pieces: int, collection: CachedCollection) -> Layer:
     """The layer with its operations touching ``pieces`` pieces of the tensor instead of the expected number."""
-    touched_now = sum(
-        operand.elements for op in layer.ops for operand in op.operands if operand.stored == tensor.name
-    )
+    touched_now = sum(operand.elements for op in layer.ops for operand in op.operands if operand.stored == tensor.name)
     scale = pieces * tensor.elements / collection.stream.experts / touched_now
 
     def rescaled(op: Op) -> Op:

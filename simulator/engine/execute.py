@@ -69,7 +69,8 @@ class _Run:
                 fresh = 0
         for name, node in block.last_use.items():
             self.free[name] = past[-1][node]
-        self.done.append((block, past[-self.deepest :]))
+        # The longest lag reaches no further back than this many segments, each of at least one repetition.
+        self.done = [*self.done, (block, past[-self.deepest :])][-self.deepest :]
 
     def _steady_span(self, block: Block, past: Sequence[Times], repetition: int, most: int) -> SteadySpan | None:
         """The repetitions to skip from ``repetition`` on, at most ``most``; None where the state is not steady."""
@@ -118,9 +119,7 @@ class _Run:
         return 0.0
 
 
-def _record(
-    wiring: TaskWiring, segment: str, repetition: int, times: Sequence[float], arrival: Arrivals
-) -> TaskRun:
+def _record(wiring: TaskWiring, segment: str, repetition: int, times: Sequence[float], arrival: Arrivals) -> TaskRun:
     """The run of one task, with what it waited for last."""
 
     def latest(sources: Sequence[Source], arrived: Sequence[float | None]) -> tuple[float, str | None]:

@@ -108,19 +108,22 @@ class SteadySpan:
     @property
     def begin_s(self) -> float:
         """Start of the span's first task."""
-        first = self._runs_of_cycle(1)
-        return min((run.start_s for run in first), default=0.0)
+        return min((run.start_s for run in self._runs_of_cycle(1)), default=0.0)
 
     @property
     def end_s(self) -> float:
         """Finish of the span's last task."""
-        last = self._runs_of_cycle(self.count // self.cycle)
-        return max((run.finish_s for run in last), default=0.0)
+        return max((run.finish_s for run in self._runs_of_cycle(self.count // self.cycle)), default=0.0)
 
     def runs(self) -> Iterator[TaskRun]:
         """The skipped runs, in program order."""
         for cycles in range(1, self.count // self.cycle + 1):
             yield from self._runs_of_cycle(cycles)
+
+    def ends(self) -> Iterator[TaskRun]:
+        """The skipped runs of the first and of the last cycle: every resource's first and last use lies among them."""
+        yield from self._runs_of_cycle(1)
+        yield from self._runs_of_cycle(self.count // self.cycle)
 
     def _runs_of_cycle(self, cycles: int) -> Iterator[TaskRun]:
         for new, old in zip(self.template, self.earlier, strict=True):

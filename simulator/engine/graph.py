@@ -182,7 +182,7 @@ class Segment:
 class TaskGraph:
     """Segments executed one after another on ``resources``, beside ``residents`` that lie in tiers all the time.
 
-    Raises ValueError naming the offender for: a name given twice or unknown, a repeat below 1, a dependency of lag 0 on
+    Raises ValueError naming the offender for: a name given twice or unknown, a segment without tasks or repeated less than once, a dependency of lag 0 on
     a task that is not listed earlier (a cycle), a held resource that is no engine, bytes in a resource that is no tier,
     two units of amount on one resource.
     """
@@ -208,6 +208,8 @@ def _check_segment(segment: Segment, met: set[str], kinds: dict[str, ResourceKin
     where = f"segment {segment.name!r}"
     if segment.repeat < 1:
         raise ValueError(f"{where}: repeat must be 1 or more, not {segment.repeat}")
+    if not segment.tasks:
+        raise ValueError(f"{where}: has no tasks")
     _require_unique(f"{where}: task", (task.name for task in segment.tasks))
     names = {task.name for task in segment.tasks}
     for side, listed in (("entry", segment.entry or ()), ("exit", segment.exit or ())):

@@ -10,6 +10,7 @@ from workloads.einsum.counts import (
     touched_elements,
 )
 from workloads.einsum.errors import CascadeError
+from workloads.einsum.interpreter import infer_sizes, run_cascade
 from workloads.einsum.ir import Cascade, Einsum, Tensor
 from workloads.einsum.parser import parse_cascade
 from workloads.einsum.printer import print_cascade
@@ -21,6 +22,7 @@ __all__ = [
     "Einsum",
     "Tensor",
     "compulsory_traffic",
+    "infer_sizes",
     "iteration_space",
     "mask_densities",
     "mask_density",
@@ -28,6 +30,7 @@ __all__ = [
     "parse_cascade",
     "print_cascade",
     "resolve_sizes",
+    "run_cascade",
     "tensor_elements",
     "touched_elements",
 ]

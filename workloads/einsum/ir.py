@@ -271,11 +271,16 @@ class Dim:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor with its axes; ``density`` (0 to 1) is the share of its elements that is present, None for all."""
+    """A tensor with its axes.
+
+    ``density`` (0 to 1) is the share of its elements that is present, None for all; ``format`` names the number format
+    that the interpreter rounds its elements to, None for float64.
+    """
 
     name: str
     dims: tuple[Dim, ...]
     density: Expression | None = None
+    format: str | None = None
 
     @property
     def ranks(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ __all__ = ["KEYWORDS", "Token", "tokenize"]
 KEYWORDS = ("cascade", "doc", "source", "rank", "split", "const", "op", "reduce", "input", "output", "tensor")
 """The words that start a statement."""
 
-_RESERVED = frozenset((*KEYWORDS, "where", "else", "and", "or", "density", "from", "inf"))
+_RESERVED = frozenset((*KEYWORDS, "where", "else", "and", "or", "density", "format", "from", "inf"))
 
 _PATTERN = re.compile(
     r"""(?P<space>[ \t\r\f]+|\#[^\n]*)
@@ -27,7 +27,7 @@ _PATTERN = re.compile(
     |(?P<symbol>::|->|<=|>=|==|!=|[-+*/<>=|,\[\]()])""",
     re.VERBOSE,
 )
-_CONTINUES = frozenset(("::", "where", "else", "+", "-", "*", "/", "and", "or", "<", "<=", ">", ">=", "==", "!=", "->", "density"))
+_CONTINUES = frozenset(("::", "where", "else", "+", "-", "*", "/", "and", "or", "<", "<=", ">", ">=", "==", "!=", "->", "density", "format"))
 _EXPECTS_MORE = _CONTINUES | {"=", ",", "from"}
 _OPEN = {"[": "]", "(": ")"}
 

@@ -10,7 +10,7 @@
                | "input" shape {"," shape} | "tensor" shape {"," shape}
                | "output" (NAME | shape) {"," (NAME | shape)}
                | access "=" expr ["::" fold] ["where" expr] ["else" expr]
-    shape      = NAME "[" [NAME {"," NAME}] "]" ["density" expr]
+    shape      = NAME "[" [NAME {"," NAME}] "]" ["density" expr] ["format" NAME]
     fold       = NAME "(" NAME {"," NAME} ["->" NAME] ")"
     access     = NAME "[" [index {"," index}] "]"
     index      = ["-"] term {("+" | "-") term}          term = factor {"*" factor}
@@ -33,6 +33,7 @@ from workloads.einsum.ir import (
 )  # fmt: skip
 from workloads.einsum.lexer import KEYWORDS, Token, tokenize
 from workloads.einsum.operators import INFIX
+from workloads.einsum.rounding import ROUNDINGS
 from workloads.einsum.validate import validate
 from workloads.errors import nearest_name
 
@@ -237,8 +238,15 @@ class _Parser:
                 dims.append(self.shape_rank())
             self.expect("]", "after the tensor's ranks")
         density = self.expression() if self.accept("density") else None
-        self.declared[name] = Tensor(name, tuple(dims), density)
+        number_format = self.number_format() if self.accept("format") else None
+        self.declared[name] = Tensor(name, tuple(dims), density, number_format)
         return name
+
+    def number_format(self) -> str:
+        token = self.name("a number format")
+        if token.text not in ROUNDINGS:
+            self.unknown(token, "number format", ROUNDINGS)
+        return token.text
 
     def shape_rank(self) -> Dim:
         token = self.name("a rank")

@@ -115,7 +115,8 @@ def _operator(operator: OperatorDefinition) -> str:
 
 def _shape(tensor: Tensor) -> str:
     density = "" if tensor.density is None else f" density {print_expression(tensor.density)}"
-    return f"{tensor.name}[{', '.join(tensor.ranks)}]{density}"
+    number_format = "" if tensor.format is None else f" format {tensor.format}"
+    return f"{tensor.name}[{', '.join(tensor.ranks)}]{density}{number_format}"
 
 
 def _term(term: Term, leading: bool) -> str:

@@ -13,7 +13,7 @@ __all__ = ["FormatChoice"]
 class FormatChoice:
     """Storage formats by kind of tensor and the format contractions are computed in.
 
-    ``weights`` covers attention, feed-forward and expert matrices. Embeddings, the head, norms and routers stay in
+    ``weights`` covers attention and feed-forward matrices, and experts' too unless ``experts`` says otherwise. Embeddings, the head, norms and routers stay in
     the activations' format, as weight-only quantisers leave them (AWQ, arXiv 2306.00978; GPTQ, arXiv 2210.17323).
     Weights narrower than ``compute`` are widened on the way into the engine, so they save bytes and not operations.
     Raises `InputError` for a format that does not exist.
@@ -23,7 +23,10 @@ class FormatChoice:
     activations: str = "bf16"
     kv_cache: str = "bf16"
     compute: str = "bf16"
+    experts: str | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            storage_format(getattr(self, field.name))
+            name = getattr(self, field.name)
+            if name is not None:
+                storage_format(name)

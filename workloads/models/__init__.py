@@ -20,6 +20,7 @@ from workloads.models.counts import (
     parameters,
     weight_bytes,
 )
+from workloads.models.flops import attended_pairs, forward_flops
 
 __all__ = [
     "Attention",
@@ -30,8 +31,10 @@ __all__ = [
     "Model",
     "ParameterCount",
     "Published",
+    "attended_pairs",
     "block_parameters",
     "cross_cache_elements",
+    "forward_flops",
     "kv_bytes_per_token",
     "kv_cache_elements",
     "kv_elements_per_token",

@@ -35,8 +35,8 @@ class Attention:
     queries and for keys: head_dim for a norm per head, heads x head_dim for one over the whole projection, 0 for none.
     ``sinks`` adds one learned logit per head (gpt-oss). ``position_table`` counts the learned relative-position
     weights this attention owns (T5's first layer). ``alibi`` adds a fixed linear distance bias to the logits.
-    ``relative`` projects the positions of all keys with a matrix of their own and adds their product with the queries to
-    the logits, with one learned bias vector per head for contents and one for positions (Transformer-XL).
+    ``relative`` projects the keys' positions with a matrix of their own and adds their product with the queries to the
+    logits, with one learned bias vector per head for contents and one for positions (Transformer-XL).
     """
 
     heads: int

@@ -14,15 +14,18 @@ from workloads.models.architecture import Attention, Block, FeedForward, Mixture
 
 __all__ = [
     "ParameterCount",
+    "ProjectionMatrices",
     "attention_parameters",
     "block_parameters",
     "cross_cache_elements",
+    "feed_forward_matrices",
     "feed_forward_parameters",
     "kv_bytes_per_token",
     "kv_cache_elements",
     "kv_elements_per_token",
     "kv_elements_per_token_of",
     "parameters",
+    "projection_matrices",
     "weight_bytes",
 ]
 
@@ -32,8 +35,8 @@ class ParameterCount:
     """A model's parameters by what they are for.
 
     ``embedding`` is the vocabulary's table (the head's too where tied), ``positions`` learned position and segment
-    tables, ``feed_forward`` all experts, ``head`` all after the last block's norm. ``active`` is what one token uses: all
-    but the routed experts that were not chosen, embedding and head included.
+    tables, ``feed_forward`` all experts, ``head`` all after the last block's norm. ``idle`` is the part of
+    ``feed_forward`` that one token leaves alone: the routed experts that were not chosen.
     """
 
     embedding: int
@@ -43,20 +46,19 @@ class ParameterCount:
     router: int
     norms: int
     head: int
-    active: int
+    idle: int
 
     @property
     def total(self) -> int:
         """All parameters stored."""
         return (
-            self.embedding
-            + self.positions
-            + self.attention
-            + self.feed_forward
-            + self.router
-            + self.norms
-            + self.head
+            self.embedding + self.positions + self.attention + self.feed_forward + self.router + self.norms + self.head
         )
+
+    @property
+    def active(self) -> int:
+        """What one token uses, embedding and head included."""
+        return self.total - self.idle
 
 
 def parameters(model: Model) -> ParameterCount:
@@ -73,27 +75,15 @@ def parameters(model: Model) -> ParameterCount:
     norm = _norm(model.blocks[0], model.hidden)
     stacks = 2 if 0 < model.encoder_layers < len(model.order) else 1
     norms += norm * (stacks * model.final_norm + model.embedding_norm)
-    embedding = _embedding(model)
-    head = _head(model)
-    count = ParameterCount(
-        embedding=embedding,
+    return ParameterCount(
+        embedding=_embedding(model),
         positions=(model.positions + model.token_types) * model.hidden,
         attention=attention,
         feed_forward=feed_forward,
         router=router,
         norms=norms,
-        head=head,
-        active=0,
-    )
-    return ParameterCount(
-        count.embedding,
-        count.positions,
-        count.attention,
-        count.feed_forward,
-        count.router,
-        count.norms,
-        count.head,
-        active=count.total - idle,
+        head=_head(model),
+        idle=idle,
     )
 
 
@@ -118,8 +108,56 @@ def feed_forward_parameters(part: FeedForward | MixtureOfExperts, hidden: int) -
     if isinstance(part, MixtureOfExperts):
         shared = feed_forward_parameters(part.shared, hidden) if part.shared else 0
         return part.experts * feed_forward_parameters(part.expert, hidden) + shared
-    inner = 2 if part.gated else 1
-    return (inner + 1) * hidden * part.intermediate + (inner * part.intermediate + hidden if part.bias else 0)
+    bias = (2 if part.gated else 1) * part.intermediate + hidden
+    return feed_forward_matrices(part, hidden) + bias * part.bias
+
+
+def feed_forward_matrices(part: FeedForward, hidden: int) -> int:
+    """Elements of one feed-forward's two matrices, or three when gated, without biases."""
+    return (3 if part.gated else 2) * hidden * part.intermediate
+
+
+@dataclass(frozen=True)
+class ProjectionMatrices:
+    """Elements of one attention's matrices: ``queries``, ``keys_values`` and ``output`` run on each token.
+
+    ``expansion`` turns a cached latent into keys and values, ``positions`` projects relative positions; 0 where there
+    is none.
+    """
+
+    queries: int
+    keys_values: int
+    expansion: int
+    positions: int
+    output: int
+
+    @property
+    def total(self) -> int:
+        """All elements."""
+        return self.queries + self.keys_values + self.expansion + self.positions + self.output
+
+
+def projection_matrices(attention: Attention, hidden: int) -> ProjectionMatrices:
+    """The matrices of one attention, without biases."""
+    heads, latent = attention.heads, attention.latent
+    if latent:
+        queries = heads * (latent.nope_dim + latent.rope_dim)
+        rank = latent.query_rank
+        return ProjectionMatrices(
+            queries=hidden * rank + rank * queries if rank else hidden * queries,
+            keys_values=hidden * (latent.kv_rank + latent.rope_dim),
+            expansion=latent.kv_rank * heads * (latent.nope_dim + latent.value_dim),
+            positions=0,
+            output=heads * latent.value_dim * hidden,
+        )
+    inner = heads * attention.head_dim
+    return ProjectionMatrices(
+        queries=hidden * inner,
+        keys_values=hidden * _keys_and_values(attention),
+        expansion=0,
+        positions=hidden * inner * attention.relative,
+        output=inner * hidden,
+    )
 
 
 def weight_bytes(model: Model) -> float:
@@ -133,9 +171,9 @@ def weight_bytes(model: Model) -> float:
         if isinstance(block.feed_forward, MixtureOfExperts):
             part = block.feed_forward
             each = feed_forward_parameters(part.expert, model.hidden)
-            bias = each - (3 if part.expert.gated else 2) * model.hidden * part.expert.intermediate
-            routed += times * part.experts * (each - bias)
-            routed_biases += times * part.experts * bias
+            matrices = feed_forward_matrices(part.expert, model.hidden)
+            routed += times * part.experts * matrices
+            routed_biases += times * part.experts * (each - matrices)
     outside = count.embedding + count.positions + count.router + count.norms + count.head + routed_biases
     return (
         rest.storage_bytes(outside)
@@ -158,7 +196,7 @@ def kv_elements_per_token_of(attention: Attention) -> int:
         return 0
     if attention.latent:
         return attention.latent.kv_rank + attention.latent.rope_dim
-    return 2 * attention.kv_heads * attention.head_dim
+    return _keys_and_values(attention)
 
 
 def kv_bytes_per_token(model: Model, format: str = "fp16") -> float:
@@ -180,7 +218,7 @@ def kv_cache_elements(model: Model, tokens: int) -> int:
 def cross_cache_elements(model: Model, encoder_tokens: int) -> int:
     """Values the decoder keeps of ``encoder_tokens`` for its cross-attention; 0 without one."""
     return sum(
-        times * 2 * block.cross_attention.kv_heads * block.cross_attention.head_dim * encoder_tokens
+        times * _keys_and_values(block.cross_attention) * encoder_tokens
         for block, times in _block_counts(model)
         if block.cross_attention
     )
@@ -193,26 +231,24 @@ def _block_counts(model: Model) -> list[tuple[Block, int]]:
 
 
 def _projections(attention: Attention, hidden: int) -> int:
-    heads, latent = attention.heads, attention.latent
-    if latent:
-        queries = heads * (latent.nope_dim + latent.rope_dim)
-        rank = latent.query_rank
-        down = latent.kv_rank + latent.rope_dim
-        weights = (
-            (hidden * rank + rank * queries if rank else hidden * queries)
-            + hidden * down
-            + latent.kv_rank * heads * (latent.nope_dim + latent.value_dim)
-            + heads * latent.value_dim * hidden
-        )
-        bias = (rank or 0) + down
-    else:
-        inner, keys = heads * attention.head_dim, attention.kv_heads * attention.head_dim
-        weights = hidden * (inner + 2 * keys) + inner * hidden
-        # Relative attention: the positions' matrix, and the two bias vectors that take the queries' place.
-        weights += (hidden * inner + 2 * inner) * attention.relative
-        bias = inner + 2 * keys
-    weights += bias * attention.qkv_bias + hidden * attention.output_bias
-    return weights + heads * attention.sinks + attention.position_table
+    latent, inner = attention.latent, attention.heads * attention.head_dim
+    # With latents, biases stand on what comes down from the hidden size, not on what goes up to the heads.
+    bias = (
+        (latent.query_rank or 0) + latent.kv_rank + latent.rope_dim if latent else inner + _keys_and_values(attention)
+    )
+    return (
+        projection_matrices(attention, hidden).total
+        + bias * attention.qkv_bias
+        + hidden * attention.output_bias
+        + attention.heads * attention.sinks
+        + attention.position_table
+        # Relative attention's two bias vectors, added to the queries.
+        + 2 * inner * attention.relative
+    )
+
+
+def _keys_and_values(attention: Attention) -> int:
+    return 2 * attention.kv_heads * attention.head_dim
 
 
 def _cross(block: Block, hidden: int) -> int:

@@ -141,6 +141,15 @@ class Config:
             raise self.error(key, f"found {_shown(value)}", f"a list of whole numbers from {least:,} to {most:,}")
         return tuple(value)
 
+    def flags(self, key: str) -> tuple[bool, ...]:
+        """A list of true and false; empty where the key is absent."""
+        value = self.values.get(key)
+        if value is None:
+            return ()
+        if not isinstance(value, list | tuple) or not all(isinstance(item, bool) for item in value):
+            raise self.error(key, f"found {_shown(value)}", "a list of true and false")
+        return tuple(value)
+
     def section(self, key: str) -> Config | None:
         """The object stored under ``key`` as a configuration of its own, or None where absent."""
         value = self.values.get(key)

@@ -46,7 +46,9 @@ class LayerBuilder:
         """Declare a stored tensor in the format its role calls for, and return a reference to it."""
         if role == "kv_cache":
             fmt = self.formats.kv_cache
-        elif role in ("attention", "feed_forward", "experts"):
+        elif role == "experts":
+            fmt = self.formats.experts or self.formats.weights
+        elif role in ("attention", "feed_forward"):
             fmt = self.formats.weights
         else:
             fmt = self.formats.activations

@@ -15,6 +15,7 @@ from workloads.models.architecture import Block, Model
 from workloads.models.layer_builder import LayerBuilder, activation, stored
 from workloads.models.lower_attention import AttentionShape, add_attention, add_cross_attention
 from workloads.models.lower_feed_forward import add_feed_forward
+from workloads.models.stored_formats import stored_formats
 from workloads.phases import Decode, Phase, Prefill, Train
 from workloads.workload import Layer, Run, Workload
 
@@ -29,7 +30,7 @@ def lower(model: Model, phase: Phase, formats: FormatChoice | None = None, *, de
     the phase does not exist for the model, the context is longer than the model's position table, or the shapes
     cannot be split over the devices.
     """
-    formats = formats or FormatChoice(weights=model.weight_format)
+    formats = formats or stored_formats(model)
     if isinstance(phase, Train):
         raise InputError("training steps are not lowered", expected="prefill or decode", field="phase")
     encoder_only = model.encoder_layers == len(model.order)
@@ -64,10 +65,23 @@ def lower(model: Model, phase: Phase, formats: FormatChoice | None = None, *, de
                     )
                 layers.append(cache[key])
             runs.append(Run(tuple(layers), count))
+    if encoder_tokens is not None and 0 < model.encoder_layers < len(model.order) and model.final_norm:
+        runs.insert(_last_encoder_run(runs) + 1, Run((_encoder_end(model, formats, encoder_tokens),), 1))
     head = _head(model, formats, phase.batch, devices)
     if head.steps:
         runs.append(Run((head,), 1))
     return Workload(model.name, phase, tuple(runs), devices)
+
+
+def _last_encoder_run(runs: list[Run]) -> int:
+    return max(at for at, run in enumerate(runs) if run.pattern[0].name.startswith("encoder"))
+
+
+def _encoder_end(model: Model, formats: FormatChoice, tokens: int) -> Layer:
+    """The norm after an encoder's last layer; its output is what the decoder's cross-attention reads."""
+    layer = LayerBuilder("encoder_end", formats)
+    _norm(layer, "encoder_output", model.blocks[0].norm, tokens, model.hidden, "branch")
+    return layer.build()
 
 
 class _Side:
@@ -101,11 +115,13 @@ def repeating_runs(order: list[int], longest: int = 8) -> list[tuple[tuple[int, 
 
 
 def _embedding(model: Model, formats: FormatChoice, tokens: int, devices: int) -> Layer:
+    """Gather the tokens' rows, and whatever a model does to them before its first layer."""
     layer = LayerBuilder("embedding", formats)
     width = model.embedding_dim or model.hidden
     rows = -(-model.vocabulary // devices)
-    layer.store("token_embedding", "embedding", rows * width)
-    extra = (model.positions + model.token_types) * width
+    table = sum(size * each for size, each in model.embedding_bins) // devices or rows * width
+    layer.store("token_embedding", "embedding", table)
+    extra = (model.positions + model.token_types) * model.hidden
     if extra:
         layer.store("position_embedding", "embedding", extra)
     layer.op(
@@ -115,11 +131,32 @@ def _embedding(model: Model, formats: FormatChoice, tokens: int, devices: int) -
     )  # fmt: skip
     if devices > 1:
         layer.all_reduce("embed_reduce", tokens * width)
+    if width != model.hidden:
+        _project_embedding(layer, "embedding_projection", width, model.hidden, tokens)
+    for number, (_, each) in enumerate(model.embedding_bins):
+        _project_embedding(layer, f"embedding_projection{number}", each, model.hidden, tokens)
+    if model.embedding_norm:
+        _norm(layer, "embedding_norm", model.blocks[0].norm, tokens, model.hidden, "residual")
     return layer.build()
 
 
+def _project_embedding(layer: LayerBuilder, name: str, width_in: int, width_out: int, rows: int) -> None:
+    weights = layer.store(f"{name}_weight", "head", width_in * width_out)
+    layer.op(
+        name, "gemm", "gemm", {"m": rows, "n0": width_in, "n1": width_out},
+        {"A": activation("residual", rows * width_in), "W": weights}, {"Z": activation("residual")},
+    )  # fmt: skip
+
+
 def _norm(
-    layer: LayerBuilder, name: str, kind: str, rows: int, hidden: int, source: str, *, after: tuple[str, ...] | None = None
+    layer: LayerBuilder,
+    name: str,
+    kind: str,
+    rows: int,
+    hidden: int,
+    source: str,
+    *,
+    after: tuple[str, ...] | None = None,
 ) -> str:
     """A norm with the residual sum before it: reads the branch and the residual, writes both back."""
     cascade = {"rms": "add-rms-norm", "layer": "add-layer-norm"}[kind]
@@ -198,14 +235,30 @@ def _head(model: Model, formats: FormatChoice, rows: int, devices: int) -> Layer
     source = "branch"
     if model.final_norm:
         source = _norm(layer, "final_norm", model.blocks[-1].norm, rows, model.hidden, "branch")
+    if model.head_weights:
+        weights = layer.store("head_transform_weight", "head", model.head_weights)
+        layer.op(
+            "head_transform", "gemm", "gemm",
+            {"m": rows, "n0": model.hidden, "n1": max(1, model.head_weights // model.hidden)},
+            {"A": activation(source), "W": weights}, {"Z": activation("head_transform")},
+        )  # fmt: skip
+    width_in = model.embedding_dim or model.hidden
+    if width_in != model.hidden:
+        _project_embedding(layer, "output_projection", model.hidden, width_in, rows)
     if model.lm_head:
         width = -(-model.vocabulary // devices)
         shared = "embedding.token_embedding" if model.tied_embeddings else None
-        weights = layer.store("head_weight", "head", width * model.hidden, shared_with=shared)
-        layer.op(
-            "logits", "gemm", "gemm", {"m": rows, "n0": model.hidden, "n1": width},
-            {"A": activation(source), "W": weights}, {"Z": activation("logits")},
-        )  # fmt: skip
+        weights = layer.store("head_weight", "head", width * width_in, shared_with=shared)
+        reads = {"A": activation(source, rows * width_in), "W": weights}
+        if model.embedding_bins:
+            # An adaptive softmax scores each further bin as one more class of the first (arXiv 1609.04309).
+            layer.store("bin_weights", "head", (len(model.embedding_bins) - 1) * (model.embedding_bins[0][1] + 1))
+        biased = model.lm_head_bias or bool(model.embedding_bins)
+        if biased:
+            reads["B"] = layer.store("head_bias", "norm", width)
+        cascade = "gemm-bias" if biased else "gemm"
+        sizes = {"m": rows, "n0": width_in, "n1": width}
+        layer.op("logits", "gemm", cascade, sizes, reads, {"Z": activation("logits")})
         if devices > 1:
             layer.all_gather("logits_gather", rows * width * devices)
     return layer.build()

@@ -34,7 +34,9 @@ class AttentionShape:
         return self.batch * self.queries
 
 
-def add_attention(layer: LayerBuilder, attention: Attention, shape: AttentionShape, *, source: str, prefix: str = "") -> str:
+def add_attention(
+    layer: LayerBuilder, attention: Attention, shape: AttentionShape, *, source: str, prefix: str = ""
+) -> str:
     """Append self-attention reading activation ``source``; returns the activation that holds its output."""
     if attention.heads % shape.devices:
         raise InputError(
@@ -50,7 +52,8 @@ def add_attention(layer: LayerBuilder, attention: Attention, shape: AttentionSha
     _project(layer, f"{prefix}qkv", source, shape.hidden, width, shape.tokens, bias=attention.qkv_bias)
     qkv = f"{prefix}qkv"
     if any(attention.query_key_norm):
-        qkv = _norm_heads(layer, prefix, qkv, shape.tokens * (heads + kv_heads), size)
+        weights = sum(attention.query_key_norm)
+        qkv = _norm_heads(layer, prefix, qkv, shape.tokens * (heads + kv_heads), size, weights)
     cache = _cache(layer, prefix, shape, attention.window, kv_heads * size * 2)
     query = _append_to_cache(layer, prefix, qkv, shape.tokens, heads, kv_heads, size, rotary=attention.rotary)
     return _attend(layer, attention, shape, heads, kv_heads, cache, prefix, query)
@@ -79,7 +82,9 @@ def _local_heads(attention: Attention, devices: int) -> tuple[int, int]:
     return attention.heads // devices, max(1, attention.kv_heads // devices)
 
 
-def _project(layer: LayerBuilder, name: str, source: str, width_in: int, width_out: int, tokens: int, *, bias: bool) -> None:
+def _project(
+    layer: LayerBuilder, name: str, source: str, width_in: int, width_out: int, tokens: int, *, bias: bool
+) -> None:
     weights = layer.store(f"{name}_weight", "attention", width_in * width_out)
     reads = {"A": activation(source), "W": weights}
     if bias:
@@ -88,12 +93,12 @@ def _project(layer: LayerBuilder, name: str, source: str, width_in: int, width_o
     layer.op(name, "gemm", cascade, {"m": tokens, "n0": width_in, "n1": width_out}, reads, {"Z": activation(name)})
 
 
-def _norm_heads(layer: LayerBuilder, prefix: str, source: str, rows: int, size: int) -> str:
+def _norm_heads(layer: LayerBuilder, prefix: str, source: str, rows: int, size: int, weights: int) -> str:
     name = f"{prefix}qk_norm"
-    gain = layer.store(f"{name}_gain", "norm", 2 * size)
+    gain = layer.store(f"{name}_gain", "norm", weights)
     layer.op(
         name, "norm", "rms-norm", {"t": rows, "d": size},
-        {"X": activation(source), "G": stored(gain.name, 2 * size)}, {"Y": activation(name)},
+        {"X": activation(source), "G": stored(gain.name, weights)}, {"Y": activation(name)},
     )  # fmt: skip
     return name
 
@@ -134,6 +139,7 @@ def _attend(
 ) -> str:
     size = attention.head_dim
     causal = attention.causal and prefix != "cross_"
+    _store_logit_weights(layer, attention, shape, heads, prefix)
     cascade, keys, window = _masked_cascade(shape, attention.window if causal else None, causal=causal)
     half = shape.batch * keys * kv_heads * size
     sizes = _attention_sizes(shape.batch, kv_heads, heads // kv_heads, shape.queries, keys, size, size) | window
@@ -147,9 +153,32 @@ def _attend(
         {"AV": activation(f"{prefix}attended")},
     )  # fmt: skip
     _project(
-        layer, f"{prefix}output", f"{prefix}attended", heads * size, shape.hidden, shape.tokens, bias=attention.output_bias
+        layer,
+        f"{prefix}output",
+        f"{prefix}attended",
+        heads * size,
+        shape.hidden,
+        shape.tokens,
+        bias=attention.output_bias,
     )
     return f"{prefix}output"
+
+
+def _store_logit_weights(
+    layer: LayerBuilder, attention: Attention, shape: AttentionShape, heads: int, prefix: str
+) -> None:
+    """Weights that enter the logits beside queries and keys: sinks, a position table, projected relative positions."""
+    small = heads * attention.sinks + attention.position_table // shape.devices
+    if attention.relative:
+        small += 2 * heads * attention.head_dim
+        weights = layer.store(f"{prefix}position_weight", "attention", shape.hidden * heads * attention.head_dim)
+        layer.op(
+            f"{prefix}positions", "gemm", "gemm",
+            {"m": shape.keys, "n0": shape.hidden, "n1": heads * attention.head_dim},
+            {"A": activation("position_codes"), "W": weights}, {"Z": activation(f"{prefix}positions")},
+        )  # fmt: skip
+    if small:
+        layer.store(f"{prefix}logit_weights", "norm", small)
 
 
 def _masked_cascade(shape: AttentionShape, window: int | None, *, causal: bool) -> tuple[str, int, dict[str, int]]:
@@ -204,14 +233,18 @@ def _add_latent(
     values_up = layer.store("value_up_weight", "attention", heads * latent.value_dim * latent.kv_rank)
     attend = _attend_latent_absorbed if shape.queries == 1 else _attend_latent_plain
     attend(layer, latent, shape, heads, cache, keys_up, values_up)
-    _project(
-        layer, "output", "attended", heads * latent.value_dim, shape.hidden, tokens, bias=attention.output_bias
-    )
+    _project(layer, "output", "attended", heads * latent.value_dim, shape.hidden, tokens, bias=attention.output_bias)
     return f"{prefix}output"
 
 
 def _attend_latent_absorbed(
-    layer: LayerBuilder, latent: LatentAttention, shape: AttentionShape, heads: int, cache: Ref, keys_up: Ref, values_up: Ref
+    layer: LayerBuilder,
+    latent: LatentAttention,
+    shape: AttentionShape,
+    heads: int,
+    cache: Ref,
+    keys_up: Ref,
+    values_up: Ref,
 ) -> None:
     """Queries move into the latent space, so that one latent vector per token serves all heads (section 2.1.2).
 
@@ -236,7 +269,13 @@ def _attend_latent_absorbed(
 
 
 def _attend_latent_plain(
-    layer: LayerBuilder, latent: LatentAttention, shape: AttentionShape, heads: int, cache: Ref, keys_up: Ref, values_up: Ref
+    layer: LayerBuilder,
+    latent: LatentAttention,
+    shape: AttentionShape,
+    heads: int,
+    cache: Ref,
+    keys_up: Ref,
+    values_up: Ref,
 ) -> None:
     """Keys and values are expanded from the latent for every token, then attended to as in multi-head attention."""
     rows = shape.batch * shape.keys

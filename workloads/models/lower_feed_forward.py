@@ -9,6 +9,19 @@ from workloads.workload import Role
 
 __all__ = ["add_feed_forward", "expected_distinct_experts"]
 
+CASCADES = {
+    ("silu", False): "silu",
+    ("gelu", False): "gelu",
+    ("gelu_tanh", False): "gelu-tanh",
+    ("relu", False): "relu",
+    ("silu", True): "swiglu",
+    ("gelu", True): "geglu",
+    ("gelu_tanh", True): "geglu-tanh",
+    ("relu", True): "reglu",
+    ("swiglu_clamped", True): "swiglu-clamped",
+}
+"""The cascade of each activation function, without and with a gate."""
+
 
 def expected_distinct_experts(experts: int, top_k: int, tokens: int) -> float:
     """Expected number of different experts that ``tokens`` tokens touch when each picks ``top_k`` of ``experts`` uniformly.
@@ -20,7 +33,13 @@ def expected_distinct_experts(experts: int, top_k: int, tokens: int) -> float:
 
 
 def add_feed_forward(
-    layer: LayerBuilder, block: FeedForward | MixtureOfExperts, *, tokens: int, hidden: int, devices: int, source: str,
+    layer: LayerBuilder,
+    block: FeedForward | MixtureOfExperts,
+    *,
+    tokens: int,
+    hidden: int,
+    devices: int,
+    source: str,
     after: tuple[str, ...] | None = None,
 ) -> str:
     """Append the feed-forward reading activation ``source``; returns the activation that holds its output."""
@@ -40,8 +59,7 @@ def _split(intermediate: int, devices: int) -> int:
 
 
 def _activation_cascade(block: FeedForward) -> str:
-    gated = {"silu": "swiglu", "gelu": "geglu", "relu": "reglu"}
-    return gated[block.activation] if block.gated else block.activation
+    return CASCADES[block.activation, block.gated]
 
 
 def _dense(
@@ -105,8 +123,9 @@ def _experts(
         "route", "elementwise", "moe-route", {"t": tokens, "x": block.experts, "k": block.top_k},
         {"L": activation("router_logits")}, {"P": activation("routing_weights")},
     )  # fmt: skip
-    bias = block.experts * (wide + hidden) if expert.bias else 0
-    weights = layer.store("experts_weight", "experts", block.experts * (hidden * wide + inner * hidden) + bias)
+    weights = layer.store("experts_weight", "experts", block.experts * (hidden * wide + inner * hidden))
+    if expert.bias:
+        layer.store("experts_bias", "norm", block.experts * (wide + hidden))
     layer.op(
         "experts_up", "grouped_gemm", "gemm", {"m": rows, "n0": hidden, "n1": wide},
         {"A": activation(source, rows * hidden), "W": stored(weights.name, touched * hidden * wide)},
@@ -120,6 +139,13 @@ def _experts(
     )  # fmt: skip
     waits = ["experts_down"]
     if block.shared is not None:
+        if block.shared_gate:
+            gate = layer.store("shared_gate_weight", "norm", hidden)
+            layer.op(
+                "shared_gate", "gemm", "gemm", {"m": tokens, "n0": hidden, "n1": 1},
+                {"A": activation(source), "W": gate}, {"Z": activation("shared_gate")}, after=start,
+            )  # fmt: skip
+            waits.append("shared_gate")
         waits.append(
             _dense(
                 layer, block.shared, tokens, hidden, devices, source, prefix="shared", role="feed_forward", after=start

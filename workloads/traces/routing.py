@@ -28,7 +28,8 @@ class RoutingStream:
     def __post_init__(self) -> None:
         if self.picks.ndim != 4 or self.picks.size == 0:
             raise InputError(
-                f"a routing stream of shape {self.picks.shape}", expected="[step, layer, sequence, slot], none of them 0"
+                f"a routing stream of shape {self.picks.shape}",
+                expected="[step, layer, sequence, slot], none of them 0",
             )
         if self.picks.min() < 0 or self.picks.max() >= self.experts:
             raise InputError(
@@ -58,7 +59,15 @@ class RoutingStream:
 
 
 def synthetic_routing(
-    *, steps: int, layers: int, batch: int, experts: int, top_k: int, skew: float = 0.0, repeat: float = 0.0, seed: int = 0
+    *,
+    steps: int,
+    layers: int,
+    batch: int,
+    experts: int,
+    top_k: int,
+    skew: float = 0.0,
+    repeat: float = 0.0,
+    seed: int = 0,
 ) -> RoutingStream:
     """A seeded stream for ``batch`` sequences: Zipf exponent ``skew`` (0: uniform), keep-probability ``repeat``.
 

@@ -72,9 +72,7 @@ def with_buffers(draw: st.DrawFn, segment: Segment) -> Segment:
 @st.composite
 def graphs(draw: st.DrawFn, most_repeats: int = 60) -> TaskGraph:
     met: list[str] = []
-    made = [
-        draw(with_buffers(draw(segments(f"s{i}", met, most_repeats)))) for i in range(draw(st.integers(1, 3)))
-    ]
+    made = [draw(with_buffers(draw(segments(f"s{i}", met, most_repeats)))) for i in range(draw(st.integers(1, 3)))]
     return TaskGraph(RESOURCES, tuple(made), (Resident("weights", "hbm", draw(st.integers(0, 50))),))
 
 

@@ -42,6 +42,7 @@ def graph(*tasks: Task, **fields: object) -> TaskGraph:
             "resident 'r': 'pcie' is of kind 'link', needs 'tier'",
         ),
         (lambda: graph(repeat=0), "segment 'block': repeat must be 1 or more, not 0"),
+        (lambda: TaskGraph(RESOURCES, (Segment("block", ()),)), "segment 'block': has no tasks"),
         (lambda: graph(STEP, STEP), "segment 'block': task 'step' is given twice"),
         (lambda: graph(entry=("x",)), "segment 'block': entry: unknown task 'x'"),
         (lambda: graph(exit=("x",)), "segment 'block': exit: unknown task 'x'"),

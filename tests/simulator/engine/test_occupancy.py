@@ -49,7 +49,6 @@ def golden_peaks(graph: TaskGraph) -> dict[str, int]:
     # Instants closer than the roundings of skipped repetitions are one, at which giving back comes first.
     instant = 2e-12 * last
 
-
     def alive(tier: str, now: float) -> int:
         return sum(size for begin, end, size in lives[tier] if begin <= now + instant < end)
 

@@ -24,17 +24,20 @@ class Published:
 
     ``total`` and ``active`` (None for dense models or where none is published) are in parameters, exact or rounded as
     their sources print them; ``total_precision`` and ``active_precision`` are half a unit of the last digit printed,
-    0 where exact. ``counted`` says what ``active`` includes. ``confirmed`` is False where the numbers are recalled from
-    the source and were not looked up again. ``note`` says why a count may differ.
+    0 where exact. ``beside`` of the total are values that checkpoints store but no computation uses as weights of its
+    own, as ``note`` explains. ``counted`` says what ``active`` includes. ``confirmed`` and ``active_confirmed`` are True
+    where a public copy of the number was found and read again, False where it is recalled from the source.
     """
 
-    total: float
+    total: int
     source: str
     confirmed: bool
-    total_precision: float = 0.0
-    active: float | None = None
-    active_precision: float = 0.0
+    total_precision: int = 0
+    beside: int = 0
+    active: int | None = None
+    active_precision: int = 0
     active_source: str | None = None
+    active_confirmed: bool = False
     counted: Counted = "all"
     note: str | None = None
 

@@ -65,9 +65,7 @@ def _attention(config: Config) -> Attention:
         value_dim=config.count("v_head_dim"),
     )
     bias = config.flag("attention_bias", False)
-    return Attention(
-        heads, heads, latent.nope_dim + latent.rope_dim, qkv_bias=bias, output_bias=bias, latent=latent
-    )
+    return Attention(heads, heads, latent.nope_dim + latent.rope_dim, qkv_bias=bias, output_bias=bias, latent=latent)
 
 
 def _experts(config: Config, act: str, default_choice: str) -> MixtureOfExperts:

@@ -116,9 +116,7 @@ def phi(config: Config, name: str) -> Model:
         norms=1,
         parallel=True,
     )
-    return build_model(
-        config, name, "phi", [block] * layer_count(config), hidden=hidden, tied=False, lm_head_bias=True
-    )
+    return build_model(config, name, "phi", [block] * layer_count(config), hidden=hidden, tied=False, lm_head_bias=True)
 
 
 def opt(config: Config, name: str) -> Model:
@@ -208,6 +206,4 @@ def falcon(config: Config, name: str) -> Model:
         norms=2 if two_norms else 1,
         parallel=parallel,
     )
-    return build_model(
-        config, name, "falcon", [block] * layer_count(config, layers_key), hidden=hidden, tied=True
-    )
+    return build_model(config, name, "falcon", [block] * layer_count(config, layers_key), hidden=hidden, tied=True)

@@ -117,9 +117,7 @@ def smallthinker(config: Config, name: str) -> Model:
     config.require(*_SIZES, "moe_ffn_hidden_size", "moe_num_primary_experts", "moe_num_active_primary_experts")
     hidden, layers = config.count("hidden_size"), layer_count(config)
     expert = FeedForward(config.count("moe_ffn_hidden_size"), gated=True, activation="relu")
-    experts = mixture(
-        config, "moe_num_primary_experts", "moe_num_active_primary_experts", expert, early_router=True
-    )
+    experts = mixture(config, "moe_num_primary_experts", "moe_num_active_primary_experts", expert, early_router=True)
     window = config.optional_count(("sliding_window_size", "sliding_window"))
     sliding = _layout(config, "sliding_window_layout", layers, default=0)
     rotary = _layout(config, "rope_layout", layers, default=1)

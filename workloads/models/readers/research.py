@@ -7,6 +7,8 @@ usual ones, with ``moe_every`` for the distance between mixtures.
 
 from __future__ import annotations
 
+import itertools
+
 from workloads.models.architecture import Attention, Block, FeedForward, MixtureOfExperts, Model
 from workloads.models.fields import Config
 from workloads.models.readers.common import build_model, head_sizes, layer_count, mixture
@@ -67,6 +69,9 @@ def transformer_xl(config: Config, name: str) -> Model:
     if widest < divisor ** len(cutoffs):
         raise config.error("div_val", f"{divisor} leaves no width for bin {len(cutoffs)}", "a smaller divisor")
     bins = tuple((high - low, widest // divisor**place) for place, (low, high) in enumerate(_pairs(edges)))
+    shared = config.flags("tie_projs") or (True,) * len(bins)
+    if len(shared) != len(bins):
+        raise config.error("tie_projs", f"found {len(shared)} entries", f"one for each of the {len(bins)} bins")
     block = Block(
         Attention(heads, heads, config.count("d_head"), rotary=False, relative=True, window=config.count("mem_len")),
         FeedForward(config.count("d_inner"), gated=False, activation="relu", bias=True),
@@ -81,6 +86,7 @@ def transformer_xl(config: Config, name: str) -> Model:
         tied=True,
         final_norm=False,
         embedding_bins=bins,
+        head_weights=sum(width * hidden for (_, width), same in zip(bins, shared, strict=True) if not same),
     )
 
 
@@ -108,11 +114,9 @@ def glam(config: Config, name: str) -> Model:
         mixture(config, "num_experts", "num_experts_per_tok", expert),
     )
     every = config.count("moe_every")
-    layers = [
-        Block(attention, parts[(index + 1) % every == 0], "layer") for index in range(layer_count(config))
-    ]
+    layers = [Block(attention, parts[(index + 1) % every == 0], "layer") for index in range(layer_count(config))]
     return build_model(config, name, "glam", layers, hidden=hidden, tied=True)
 
 
 def _pairs(edges: tuple[int, ...]) -> list[tuple[int, int]]:
-    return list(zip(edges, edges[1:], strict=False))
+    return list(itertools.pairwise(edges))
