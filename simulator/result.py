@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mappers.planner import MemoryPlan
 from simulator.engine import Execution
 from workloads.workload import Role
 
@@ -71,13 +73,14 @@ class Result:
     energy_j: dict[str, float]
     utilisation: dict[str, float]
     moved_bytes: dict[str, float]
-    peak_bytes: dict[str, float]
+    peak_bytes: Mapping[str, float]
     capacity_bytes: dict[str, float]
     placement_bytes: dict[Role, dict[str, float]]
     time_by_bound_s: dict[str, float]
     bounds: Bounds
     ops: tuple[OpRow, ...]
     notes: tuple[str, ...]
+    plan: MemoryPlan
     execution: Execution
 
     @property
@@ -96,9 +99,11 @@ class Result:
         return max(self.time_by_bound_s, key=lambda name: (self.time_by_bound_s[name], name))
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the execution, as plain values; the derived figures are written out."""
+        """Everything but plan and execution, as plain values; the derived figures are written out."""
         document = {
-            name: value for name, value in vars(self).items() if name not in ("execution", "ops", "bounds", "notes")
+            name: value
+            for name, value in vars(self).items()
+            if name not in ("execution", "plan", "ops", "bounds", "notes")
         }
         document |= {
             "tokens_per_s": self.tokens_per_s,

@@ -83,6 +83,7 @@ def simulate(
         bounds=_bounds(mapped, plan, system, steps),
         ops=tuple(_op_rows(mapped, plan)),
         notes=tuple(notes),
+        plan=plan,
         execution=execution,
     )
 
@@ -124,6 +125,7 @@ def _away(op: MappedOp, tiers: tuple[tuple[str, str], ...], cached: dict[str, fl
     """Tier and bytes of each operand that is read from outside the operation's home tier."""
     where = dict(tiers)
     for operand in op.op.operands:
-        if operand.stored is not None and operand.stored not in cached and operand.access == "read":
-            if where[operand.stored] != op.home:
-                yield where[operand.stored], operand.bytes
+        if operand.stored is None or operand.stored in cached or operand.access == "write":
+            continue
+        if where[operand.stored] != op.home:
+            yield where[operand.stored], operand.bytes

@@ -1,4 +1,4 @@
-"""The phases a model runs in: prefill over a prompt, one decode step, one training step."""
+"""The phases a model runs in: prefill over a prompt, and one decode step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from workloads.errors import InputError
 
-__all__ = ["Decode", "Phase", "Prefill", "Train"]
+__all__ = ["Decode", "Phase", "Prefill"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class _Phase:
 
     @property
     def name(self) -> str:
-        """prefill, decode or train."""
+        """prefill or decode."""
         return type(self).__name__.lower()
 
     @property
@@ -52,9 +52,4 @@ class Decode(_Phase):
         return 1
 
 
-@dataclass(frozen=True)
-class Train(_Phase):
-    """One training step over ``batch`` sequences of ``context`` tokens: forward, backward, optimizer update."""
-
-
-Phase = Prefill | Decode | Train
+Phase = Prefill | Decode

@@ -67,7 +67,7 @@ class Operand:
 
 @dataclass(frozen=True)
 class Work:
-    """Operations of one execution: ``contraction`` (multiply-add counts two) can run on a matrix engine, ``other`` not."""
+    """Operations of one execution, a multiply-add counting two: ``contraction`` can run on a matrix engine."""
 
     contraction: float
     other: float
@@ -80,7 +80,7 @@ class Work:
 
 @lru_cache(maxsize=4096)
 def _cascade_work(cascade: Cascade, sizes: tuple[tuple[str, int], ...]) -> Work:
-    """Operations that the cascade's masks leave; a tensor written by several Einsums is counted once for all of them."""
+    """Operations that the cascade's masks leave; Einsums that write one tensor are counted together."""
     contracted = {einsum.label for einsum in cascade.einsums if einsum.is_contraction}
     contraction = other = 0.0
     for label, counts in operation_counts(cascade, dict(sizes), skip_masked=True).items():

@@ -91,7 +91,7 @@ def report_table(result: Result) -> RenderableType:
     _column(figures, style="bold")
     for name, value in headline(result):
         figures.add_row(name, value)
-    parts += [figures, Text(f"  {bottleneck_sentence(result)}", style="bold yellow")]
+    parts += [figures, Text(bottleneck_sentence(result), style="bold yellow")]
     parts += [Text(), _bound_table(result), Text(), _memory_table(result), Text(), _operation_table(result)]
     if result.notes:
         parts += [Text(), Text("Notes", style="bold"), *(Text(f"  {note}") for note in result.notes)]
@@ -125,7 +125,7 @@ def _memory_table(result: Result) -> Table:
 
 def _operation_table(result: Result) -> Table:
     table = _table()
-    _column(table, "Operations", first=True)
+    _column(table, "Operations, without transfers", first=True)
     for name in ("count", "each", "total", "share", "op/byte"):
         _column(table, name, right=True)
     _column(table, "bound by")

@@ -25,7 +25,8 @@ def execute(graph: TaskGraph, *, unroll: bool = False) -> Execution:
     run = _Run(graph, unroll)
     for segment in graph.segments:
         run.segment(segment)
-    latency_s = max((done.finish_s for done in run.runs), default=0.0)
+    finishes = [done.finish_s for done in run.runs] + [span.end_s for span in run.spans]
+    latency_s = max(finishes, default=0.0)
     return Execution(graph, tuple(run.runs), tuple(run.spans), latency_s, _uses(graph, run, latency_s))
 
 

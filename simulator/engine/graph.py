@@ -182,9 +182,9 @@ class Segment:
 class TaskGraph:
     """Segments executed one after another on ``resources``, beside ``residents`` that lie in tiers all the time.
 
-    Raises ValueError naming the offender for: a name given twice or unknown, a segment without tasks or repeated less than once, a dependency of lag 0 on
-    a task that is not listed earlier (a cycle), a held resource that is no engine, bytes in a resource that is no tier,
-    two units of amount on one resource.
+    Raises ValueError naming the offender for: a name given twice or unknown, a segment without tasks or repeated
+    less than once, a dependency of lag 0 on a task that is not listed earlier (a cycle), a held resource that is no
+    engine, bytes in a resource that is no tier, two units of amount on one resource.
     """
 
     resources: tuple[Resource, ...]

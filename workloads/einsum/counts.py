@@ -12,15 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from workloads.einsum.ir import (
-    Access, Call, Cascade, Constant, Coordinate, Einsum, Expression, Index, Size, Tensor, walk,
-)  # fmt: skip
+from workloads.einsum.expressions import Access, Call, Constant, Coordinate, Expression, Index, Size, walk
+from workloads.einsum.ir import Cascade, Einsum, Tensor
 from workloads.einsum.masks import survival
+from workloads.einsum.printer import print_expression
 from workloads.einsum.sizes import evaluate_constant, resolve_sizes, tensor_shape
 
 __all__ = [
     "compulsory_traffic", "iteration_space", "mask_densities", "mask_density", "operation_counts", "tensor_elements",
     "touched_elements",
+    "traffic_formulas",
 ]  # fmt: skip
 
 
@@ -40,7 +41,9 @@ def iteration_space(cascade: Cascade, einsum: Einsum, sizes: Mapping[str, float]
     return {rank: values[rank] for rank in _whole_ranks(cascade, einsum.ranks)}
 
 
-def operation_counts(cascade: Cascade, sizes: Mapping[str, float], *, skip_masked: bool = False) -> dict[str, dict[str, float]]:
+def operation_counts(
+    cascade: Cascade, sizes: Mapping[str, float], *, skip_masked: bool = False
+) -> dict[str, dict[str, float]]:
     """Operations by Einsum (the tensor it writes) and by operator name.
 
     Masked Einsums count their full rectangular space, unless ``skip_masked``: then every Einsum is scaled by the share
@@ -61,6 +64,40 @@ def operation_counts(cascade: Cascade, sizes: Mapping[str, float], *, skip_maske
         for operator, count in work.per_point:
             target[operator] = target.get(operator, 0.0) + count * points
     return counts
+
+
+def operation_formulas(cascade: Cascade) -> dict[str, dict[str, str]]:
+    """``operation_counts`` as formulas in the rank sizes: ``2*|t|*|d|``."""
+    formulas: dict[str, dict[str, list[str]]] = {}
+    for work in _works(cascade):
+        densities = [print_expression(cascade.tensors[name].density or Number(1.0), 9) for name in work.sparse]
+        target = formulas.setdefault(work.label, {})
+        for operator, count in work.per_point:
+            target.setdefault(operator, []).append(_product(count, work.ranks, densities))
+    return {label: {operator: " + ".join(parts) for operator, parts in row.items()} for label, row in formulas.items()}
+
+
+def traffic_formulas(cascade: Cascade) -> dict[str, str]:
+    """``compulsory_traffic`` as formulas in the rank sizes."""
+    reads = _reads(cascade)
+    formulas: dict[str, str] = {}
+    for name in (*cascade.inputs, *cascade.outputs):
+        tensor = cascade.tensors[name]
+        parts = [print_expression(tensor.density, 9)] if tensor.density is not None else []
+        for axis, dim in enumerate(tensor.dims):
+            size = f"(|{dim.rank}| + {dim.extra})" if dim.extra else f"|{dim.rank}|"
+            indices = [read.indices[axis] for read in reads.get(name, ())]
+            if indices and tensor.density is None and all(index.gathers for index in indices):
+                values = " + ".join(_product(1, _whole_ranks(cascade, index.ranks), []) for index in indices)
+                size = f"min({size}, {values})"
+            parts.append(size)
+        formulas[name] = "*".join(parts) or "1"
+    return formulas
+
+
+def _product(count: int, ranks: tuple[str, ...], factors: list[str]) -> str:
+    parts = [*factors, *(f"|{rank}|" for rank in ranks)]
+    return "*".join(([str(count)] if count != 1 or not parts else []) + parts)
 
 
 def tensor_elements(cascade: Cascade, sizes: Mapping[str, float]) -> dict[str, float]:
@@ -177,7 +214,9 @@ def _expression_operations(cascade: Cascade, expression: Expression) -> Counter[
 
 def _body_operations(cascade: Cascade, body: Expression, parameters: tuple[str, ...]) -> Counter[str]:
     counts: Counter[str] = Counter()
-    if not isinstance(body, Call) or not any(isinstance(node, Constant) and node.name in parameters for node in walk(body)):
+    if not isinstance(body, Call) or not any(
+        isinstance(node, Constant) and node.name in parameters for node in walk(body)
+    ):
         return counts
     for argument in body.arguments:
         counts += _body_operations(cascade, argument, parameters)
@@ -250,7 +289,9 @@ def _touched(cascade: Cascade, tensor: Tensor, reads: tuple[Access, ...], values
         return _elements(cascade, tensor, values)
     total = 1.0
     for axis, size in enumerate(tensor_shape(tensor, values)):
-        reached = sum(_reached(cascade, read.indices[axis], tensor.dims[axis].rank, values) for read in dict.fromkeys(reads))
+        reached = sum(
+            _reached(cascade, read.indices[axis], tensor.dims[axis].rank, values) for read in dict.fromkeys(reads)
+        )
         total *= min(size, reached)
     return total
 
@@ -277,4 +318,3 @@ def _reached(cascade: Cascade, index: Index, rank: str, values: Mapping[str, flo
         # A gathered value may be anything; an affine index stays within its span.
         span += float("inf") if isinstance(term.base, Access) else step * (size - 1)
     return min(coordinates, span)
-

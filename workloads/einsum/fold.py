@@ -36,13 +36,19 @@ def fold(
     return flat[..., 0]
 
 
-def select_along(array: Array, present: Array | None, axis: int, operator: str, count: int | None, fill: float) -> Array:
+def select_along(
+    array: Array, present: Array | None, axis: int, operator: str, count: int | None, fill: float
+) -> Array:
     """argmax, argmin, or the ``count`` largest (topk, argtopk) along an axis; the chosen ones form the last axis.
 
     Places beyond the number of present elements hold ``fill``.
     """
     moved = np.moveaxis(array, axis, -1)
-    here = np.ones(moved.shape, dtype=bool) if present is None else np.moveaxis(np.broadcast_to(present, array.shape), axis, -1)
+    here = (
+        np.ones(moved.shape, dtype=bool)
+        if present is None
+        else np.moveaxis(np.broadcast_to(present, array.shape), axis, -1)
+    )
     ranked = np.where(here, moved if operator == "argmin" else -moved, np.inf)
     # Absent elements come last even among real infinities; a stable sort leaves ties to the lower coordinate.
     order = np.lexsort((ranked, ~here), axis=-1)
@@ -82,8 +88,8 @@ def contract(a: Array, b: Array, shape: tuple[int, ...], axes: tuple[int, ...]) 
         product = product * count
     sizes = [a.shape[axis] for axis in shared + left] + [b.shape[axis] for axis in right]
     result = product.reshape(sizes)
-    order = np.argsort(shared + left + right, kind="stable") if kept else []
-    result = result.transpose(order) if kept else result.reshape(())
+    axes_now = shared + left + right
+    result = result.transpose([axes_now.index(axis) for axis in kept])
     return np.broadcast_to(result, [shape[axis] for axis in kept])
 
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
+from workloads.einsum.expressions import Access, Call, Constant, Coordinate, Expression, Number, Size
 from workloads.einsum.fold import contract, fold, select_along
-from workloads.einsum.ir import Access, Call, Cascade, Constant, Coordinate, Einsum, Expression, Number, Size
+from workloads.einsum.ir import Cascade, Einsum
 from workloads.einsum.operators import MAPS, REDUCES, SELECTIONS, lowest
 from workloads.einsum.reading import Array, Space, Value, read
 from workloads.einsum.rounding import ROUNDINGS
@@ -55,7 +56,11 @@ def infer_sizes(cascade: Cascade, arrays: Mapping[str, Array], sizes: Mapping[st
             raise unknown_name("input", name, cascade.inputs, field=f"{cascade.name}.inputs")
     for name in cascade.inputs:
         if name not in arrays:
-            raise InputError(f"input {name!r} is missing", f"an array for each of {', '.join(cascade.inputs)}", f"{cascade.name}.inputs")
+            raise InputError(
+                f"input {name!r} is missing",
+                f"an array for each of {', '.join(cascade.inputs)}",
+                f"{cascade.name}.inputs",
+            )
         dims = cascade.tensors[name].dims
         if arrays[name].ndim != len(dims):
             raise InputError(
@@ -71,7 +76,9 @@ def infer_sizes(cascade: Cascade, arrays: Mapping[str, Array], sizes: Mapping[st
     values: dict[str, int | float] = dict(resolve_sizes(cascade, found))
     for rank in cascade.rank_names:
         if values[rank] != int(values[rank]):
-            raise InputError(f"size {values[rank]:g} of rank {rank!r}", "a whole number to run with", f"{cascade.name}.sizes.{rank}")
+            raise InputError(
+                f"size {values[rank]:g} of rank {rank!r}", "a whole number to run with", f"{cascade.name}.sizes.{rank}"
+            )
         values[rank] = int(values[rank])
     return values
 
@@ -160,7 +167,9 @@ class _Machine:
             if split.outer in einsum.ranks and split.inner in einsum.ranks:
                 whole, inner = int(self.values[split.rank]), int(self.values[split.inner])
                 if int(self.values[split.outer]) * inner > whole:
-                    present = _both(present, space.coordinate(split.outer) * inner + space.coordinate(split.inner) < whole)
+                    present = _both(
+                        present, space.coordinate(split.outer) * inner + space.coordinate(split.inner) < whole
+                    )
         if einsum.condition is not None:
             condition = self.value(einsum.condition, space)
             present = _both(_both(present, condition.array != 0), condition.present)
@@ -223,7 +232,9 @@ class _Machine:
     def value(self, expression: Expression, space: Space) -> Value:
         match expression:
             case Number() | Size() | Constant():
-                return Value(np.full((1,) * len(space.ranks), evaluate_constant(self.cascade, expression, self.values)), None)
+                return Value(
+                    np.full((1,) * len(space.ranks), evaluate_constant(self.cascade, expression, self.values)), None
+                )
             case Coordinate(rank):
                 return Value(space.coordinate(rank).astype(np.float64), None)
             case Access():
@@ -254,7 +265,7 @@ class _Machine:
 def _both(a: Array | None, b: Array | None) -> Array | None:
     if a is None or b is None:
         return a if b is None else b
-    return a & b  # type: ignore[operator]
+    return a & b
 
 
 def _cleared(array: Array, guard: Array) -> Array | None:

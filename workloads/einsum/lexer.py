@@ -27,7 +27,28 @@ _PATTERN = re.compile(
     |(?P<symbol>::|->|<=|>=|==|!=|[-+*/<>=|,\[\]()])""",
     re.VERBOSE,
 )
-_CONTINUES = frozenset(("::", "where", "else", "+", "-", "*", "/", "and", "or", "<", "<=", ">", ">=", "==", "!=", "->", "density", "format"))
+_CONTINUES = frozenset(
+    (
+        "::",
+        "where",
+        "else",
+        "+",
+        "-",
+        "*",
+        "/",
+        "and",
+        "or",
+        "<",
+        "<=",
+        ">",
+        ">=",
+        "==",
+        "!=",
+        "->",
+        "density",
+        "format",
+    )
+)
 _EXPECTS_MORE = _CONTINUES | {"=", ",", "from"}
 _OPEN = {"[": "]", "(": ")"}
 
@@ -67,7 +88,9 @@ def _raw_tokens(text: str, file: str | None) -> list[Token]:
         if found is None:
             character = text[position]
             if character == '"':
-                raise CascadeError("a text in quotes does not end on its line", 'a closing "', file=file, line=line, column=column)
+                raise CascadeError(
+                    "a text in quotes does not end on its line", 'a closing "', file=file, line=line, column=column
+                )
             raise CascadeError(
                 f"unexpected character {character!r}", "names, numbers, texts in quotes and operators",
                 file=file, line=line, column=column,
@@ -103,7 +126,12 @@ def _join_lines(tokens: list[Token]) -> list[Token]:
             continue
         if not kept or kept[-1].kind == "newline":
             continue
-        if kept[-1].kind in ("symbol", "word") and kept[-1].text in _EXPECTS_MORE and not starts_statement and following.kind != "end":
+        if (
+            kept[-1].kind in ("symbol", "word")
+            and kept[-1].text in _EXPECTS_MORE
+            and not starts_statement
+            and following.kind != "end"
+        ):
             continue
         closers.clear()
         kept.append(token)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
-from workloads.einsum.ir import Access, Call, Cascade, Constant, Coordinate, Expression, Number, Size, walk
+from workloads.einsum.expressions import Access, Call, Constant, Coordinate, Expression, Number, Size, walk
+from workloads.einsum.ir import Cascade
 from workloads.einsum.sizes import evaluate_constant
 
 __all__ = ["survival"]
@@ -40,15 +42,19 @@ def survival(cascade: Cascade, condition: Expression | None, values: Mapping[str
     ranks = list(dict.fromkeys(rank for line in linear for rank in line[0]))
     if other or len(ranks) > 2 or not _is_regular(ranks, linear):
         return share * _by_points(cascade, [p for p in _conjuncts(condition) if not _reads(p)], values)
-    return share * _by_intervals(ranks, linear, {rank: _whole(cascade, rank, values) for rank in ranks})
+    return share * _by_intervals(ranks, linear, {rank: _whole(rank, values) for rank in ranks})
 
 
 def _is_regular(ranks: list[str], lines: list[_Line]) -> bool:
     """True when every interval's ends are whole: slopes are whole and that of the first rank is 1, -1 or 0."""
-    return all(slope == int(slope) and (rank != ranks[0] or abs(slope) == 1) for slopes, _ in lines for rank, slope in slopes.items())
+    return all(
+        slope == int(slope) and (rank != ranks[0] or abs(slope) == 1)
+        for slopes, _ in lines
+        for rank, slope in slopes.items()
+    )
 
 
-def _whole(cascade: Cascade, rank: str, values: Mapping[str, float]) -> int:
+def _whole(rank: str, values: Mapping[str, float]) -> int:
     return max(round(values[rank]), 1)
 
 
@@ -152,7 +158,7 @@ def _by_intervals(ranks: list[str], lines: list[_Line], sizes: Mapping[str, int]
     first, last = _range(ends, length)
     kept = 0.0
     cuts = _cuts(lows + highs, first, last)
-    for start, stop in zip(cuts, cuts[1:], strict=False):
+    for start, stop in pairwise(cuts):
         # Within a stretch one pair of lines bounds the interval, so the widths form an arithmetic series, unless they
         # pass through 0, which is where the series is cut off.
         kept += _series(_width(lows, highs, start), _width(lows, highs, stop - 1), stop - start)
@@ -199,7 +205,7 @@ def _by_points(cascade: Cascade, parts: list[Expression], values: Mapping[str, f
     from workloads.einsum.operators import MAPS
 
     ranks = list(dict.fromkeys(node.rank for part in parts for node in walk(part) if isinstance(node, Coordinate)))
-    grids = np.meshgrid(*(np.arange(_whole(cascade, rank, values), dtype=float) for rank in ranks), indexing="ij", sparse=True)
+    grids = np.meshgrid(*(np.arange(_whole(rank, values), dtype=float) for rank in ranks), indexing="ij", sparse=True)
     table = dict(zip(ranks, grids, strict=True))
 
     def evaluate(expression: Expression) -> object:

@@ -66,6 +66,10 @@ def _rsqrt(x: Array) -> Array:
     return 1.0 / np.sqrt(x)
 
 
+def _select(condition: Array, chosen: Array, otherwise: Array) -> Array:
+    return np.where(np.not_equal(condition, 0.0), chosen, otherwise)
+
+
 def _maps() -> dict[str, MapOperator]:
     unary: dict[str, Callable[..., Array]] = {
         "neg": np.negative, "exp": np.exp, "log": np.log, "log1p": np.log1p, "sqrt": np.sqrt, "rsqrt": _rsqrt,
@@ -80,7 +84,7 @@ def _maps() -> dict[str, MapOperator]:
     }  # fmt: skip
     table = {name: MapOperator(name, 1, function) for name, function in unary.items()}
     table |= {name: MapOperator(name, 2, function) for name, function in binary.items()}
-    table["select"] = MapOperator("select", 3, lambda c, a, b: np.where(np.asarray(c) != 0.0, a, b))
+    table["select"] = MapOperator("select", 3, _select)
     return table
 
 

@@ -24,24 +24,25 @@ A rank is declared by ``rank``, by an input's shape or by ``split``. A fold left
 from __future__ import annotations
 
 import json
-from typing import NoReturn
+from collections.abc import Callable
 
-from workloads.einsum.errors import CascadeError
+from workloads.einsum.expression_parser import ExpressionParser
 from workloads.einsum.ir import (
-    Access, Call, Cascade, Constant, ConstantDefinition, Coordinate, Dim, Einsum, Expression, Index, Number,
-    OperatorDefinition, Rank, Reduction, Size, Split, Tensor, Term,
-)  # fmt: skip
+    Cascade,
+    ConstantDefinition,
+    Dim,
+    Einsum,
+    OperatorDefinition,
+    Rank,
+    Reduction,
+    Split,
+    Tensor,
+)
 from workloads.einsum.lexer import KEYWORDS, Token, tokenize
-from workloads.einsum.operators import INFIX
 from workloads.einsum.rounding import ROUNDINGS
 from workloads.einsum.validate import validate
-from workloads.errors import nearest_name
 
 __all__ = ["parse_cascade"]
-
-_LEVELS = {symbol: (name, strength) for name, (symbol, strength) in INFIX.items()}
-_COMPARISON = 3
-_DEEPEST = 100
 
 
 def parse_cascade(text: str, *, file: str | None = None) -> Cascade:
@@ -55,57 +56,19 @@ def parse_cascade(text: str, *, file: str | None = None) -> Cascade:
     return cascade
 
 
-class _Parser:
-    """A recursive-descent parser over the tokens; it gathers declarations as it goes."""
+class _Parser(ExpressionParser):
+    """Reads statements and gathers what they declare."""
 
     def __init__(self, tokens: list[Token], file: str | None) -> None:
-        self.tokens = tokens
-        self.place = 0
-        self.depth = 0
-        self.file = file
+        super().__init__(tokens, file)
         self.doc: list[str] = []
         self.source: list[str] = []
-        self.ranks: dict[str, Rank] = {}
         self.splits: list[Split] = []
-        self.constants: dict[str, ConstantDefinition] = {}
         self.operators: dict[str, OperatorDefinition] = {}
         self.inputs: dict[str, None] = {}
         self.declared: dict[str, Tensor] = {}
         self.outputs: dict[str, None] = {}
         self.einsums: list[Einsum] = []
-        self.parameters: tuple[str, ...] = ()
-
-    # --- tokens
-
-    @property
-    def token(self) -> Token:
-        return self.tokens[self.place]
-
-    def next(self) -> Token:
-        token = self.token
-        if token.kind != "end":
-            self.place += 1
-        return token
-
-    def fail(self, problem: str, expected: str | None = None, at: Token | None = None, nearest: str | None = None) -> NoReturn:
-        token = at or self.token
-        raise CascadeError(problem, expected, file=self.file, line=token.line, column=token.column, nearest=nearest)
-
-    def accept(self, text: str) -> Token | None:
-        return self.next() if self.token.text == text and self.token.kind in ("symbol", "word") else None
-
-    def expect(self, text: str, rule: str) -> Token:
-        token = self.accept(text)
-        if token is None:
-            self.fail(f"found {self.token.describe()}", f"{text!r} {rule}")
-        return token
-
-    def name(self, what: str) -> Token:
-        if self.token.kind != "name":
-            self.fail(f"found {self.token.describe()}", f"the name of {what}")
-        return self.next()
-
-    # --- statements
 
     def cascade(self) -> Cascade:
         while self.token.kind == "newline":
@@ -140,7 +103,10 @@ class _Parser:
             self.einsum()
             return
         if token.kind != "word" or token.text not in KEYWORDS or token.text == "cascade":
-            self.fail(f"found {token.describe()}", f"a statement: an Einsum (T[...] = ...) or one of {', '.join(KEYWORDS[1:])}")
+            self.fail(
+                f"found {token.describe()}",
+                f"a statement: an Einsum (T[...] = ...) or one of {', '.join(KEYWORDS[1:])}",
+            )
         self.next()
         match token.text:
             case "doc":
@@ -162,10 +128,10 @@ class _Parser:
             case _:
                 self.listed(self.output_item)
 
-    def listed(self, item: object) -> None:
-        item()  # type: ignore[operator]
+    def listed(self, item: Callable[[], object]) -> None:
+        item()
         while self.accept(","):
-            item()  # type: ignore[operator]
+            item()
 
     def text(self) -> str:
         if self.token.kind != "string":
@@ -288,148 +254,3 @@ class _Parser:
         into = self.known_rank() if self.accept("->") else None
         self.expect(")", "after the ranks to fold")
         return Reduction(operator.text, tuple(ranks), into)
-
-    def known_rank(self) -> str:
-        token = self.name("a rank")
-        if token.text not in self.ranks:
-            self.unknown(token, "rank", self.ranks)
-        return token.text
-
-    def unknown(self, token: Token, kind: str, valid: object) -> NoReturn:
-        names = sorted(valid)  # type: ignore[call-overload]
-        self.fail(f"unknown {kind} {token.text!r}", f"one of {', '.join(names)}", token, nearest_name(token.text, names))
-
-    # --- indices
-
-    def access(self) -> Access:
-        token = self.name("a tensor")
-        self.expect("[", "and an index for each of the tensor's ranks")
-        self.enter()
-        indices: list[Index] = []
-        if not self.accept("]"):
-            indices.append(self.index())
-            while self.accept(","):
-                indices.append(self.index())
-            self.expect("]", "after the indices")
-        self.depth -= 1
-        return Access(token.text, tuple(indices), (token.line, token.column))
-
-    def index(self) -> Index:
-        start = self.token
-        terms = [self.term(-1 if self.accept("-") else 1)]
-        while self.token.kind == "symbol" and self.token.text in "+-":
-            terms.append(self.term(1 if self.next().text == "+" else -1))
-        return Index(tuple(terms), (start.line, start.column))
-
-    def term(self, coefficient: int) -> Term:
-        base: str | Access | None = None
-        factors: list[Size | Constant] = []
-        while True:
-            token = self.token
-            if token.kind == "number":
-                coefficient *= self.integer()
-            elif token.text == "|":
-                factors.append(self.size())
-            elif token.kind == "name" and self.tokens[self.place + 1].text == "[":
-                if base is not None:
-                    self.fail("a product of two coordinates", "an affine index", at=token)
-                base = self.access()
-            elif token.kind == "name" and token.text in self.constants:
-                self.next()
-                factors.append(Constant(token.text, (token.line, token.column)))
-            elif token.kind == "name":
-                if base is not None:
-                    self.fail("a product of two coordinates", "an affine index", at=token)
-                base = self.known_rank()
-            else:
-                self.fail(f"found {token.describe()}", "an index: a rank, an integer, a size |m|, a constant or T[...]")
-            if not self.accept("*"):
-                return Term(coefficient, base, tuple(factors))
-
-    def integer(self) -> int:
-        token = self.next()
-        if not token.text.isdigit() or len(token.text) > 15:
-            self.fail(f"{token.text} in an index", "an integer", at=token)
-        return int(token.text)
-
-    def size(self) -> Size:
-        bar = self.expect("|", "before a rank")
-        token = self.name("a rank")
-        self.expect("|", "after the rank")
-        return Size(token.text, (bar.line, bar.column))
-
-    # --- expressions
-
-    def enter(self) -> None:
-        self.depth += 1
-        if self.depth > _DEEPEST:
-            self.fail("nested too deeply", f"at most {_DEEPEST} levels")
-
-    def expression(self, weakest: int = 1) -> Expression:
-        self.enter()
-        left = self.unary()
-        length = 0
-        while self.token.kind in ("symbol", "word") and self.token.text in _LEVELS:
-            operator, strength = _LEVELS[self.token.text]
-            if strength < weakest:
-                break
-            token = self.next()
-            length += 1
-            if length > _DEEPEST:
-                self.fail("the expression is too long", f"at most {_DEEPEST} operators in a row", at=token)
-            right = self.expression(strength + 1)
-            left = Call(operator, (left, right), (token.line, token.column))
-            if strength == _COMPARISON and _LEVELS.get(self.token.text, ("", 0))[1] == _COMPARISON:
-                self.fail("two comparisons in a row", "parentheses, or 'and' between two comparisons")
-        self.depth -= 1
-        return left
-
-    def unary(self) -> Expression:
-        token = self.token
-        if not self.accept("-"):
-            return self.atom()
-        self.enter()
-        value = self.unary()
-        self.depth -= 1
-        if isinstance(value, Number) and self.tokens[self.place - 1].text != ")":
-            return Number(-value.value)
-        return Call("neg", (value,), (token.line, token.column))
-
-    def atom(self) -> Expression:
-        token = self.token
-        if token.kind == "number":
-            return Number(float(self.next().text))
-        if self.accept("inf"):
-            return Number(float("inf"))
-        if token.text == "|":
-            return self.size()
-        if self.accept("("):
-            inner = self.expression()
-            self.expect(")", "after the expression")
-            return inner
-        if token.kind != "name":
-            self.fail(f"found {token.describe()}", "a value: a number, a name, T[...], f(...), |m| or (...)")
-        following = self.tokens[self.place + 1].text
-        if following == "[":
-            return self.access()
-        if following == "(":
-            return self.call()
-        return self.bare_name()
-
-    def call(self) -> Call:
-        token = self.next()
-        self.next()
-        arguments = [self.expression()]
-        while self.accept(","):
-            arguments.append(self.expression())
-        self.expect(")", f"after the arguments of {token.text}")
-        return Call(token.text, tuple(arguments), (token.line, token.column))
-
-    def bare_name(self) -> Expression:
-        token = self.next()
-        at = (token.line, token.column)
-        if token.text in self.parameters or token.text in self.constants or token.text == "lowest":
-            return Constant(token.text, at)
-        if token.text in self.ranks and not self.parameters:
-            return Coordinate(token.text, at)
-        self.unknown(token, "name", [*self.parameters, *self.constants, *([] if self.parameters else self.ranks)])

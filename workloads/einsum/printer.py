@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import math
 
-from workloads.einsum.ir import (
-    Access, Call, Cascade, Constant, Coordinate, Einsum, Expression, Index, Number, OperatorDefinition, Size, Tensor, Term,
-)  # fmt: skip
+from workloads.einsum.expressions import Access, Call, Constant, Coordinate, Expression, Index, Number, Size, Term
+from workloads.einsum.ir import Cascade, Einsum, OperatorDefinition, Tensor
 from workloads.einsum.operators import INFIX
 
 __all__ = ["print_access", "print_cascade", "print_einsum", "print_expression", "print_index"]
@@ -27,7 +26,11 @@ def print_cascade(cascade: Cascade) -> str:
     lines += [_operator(operator) for operator in cascade.operators]
     declared = {tensor.name: tensor for tensor in cascade.declared}
     lines += [f"input {_shape(declared[name])}" for name in cascade.inputs]
-    lines += [f"tensor {_shape(t)}" for t in cascade.declared if t.name not in cascade.inputs and t.name not in cascade.outputs]
+    lines += [
+        f"tensor {_shape(t)}"
+        for t in cascade.declared
+        if t.name not in cascade.inputs and t.name not in cascade.outputs
+    ]
     lines += [f"output {_shape(declared[name]) if name in declared else name}" for name in cascade.outputs]
     lines += [print_einsum(einsum) for einsum in cascade.einsums]
     return "\n".join(lines) + "\n"
@@ -99,7 +102,9 @@ def _lines(text: str) -> list[str]:
 def _number(value: float) -> str:
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 and not _is_negative_zero(value) else repr(value)
+    return (
+        str(int(value)) if value == int(value) and abs(value) < 1e15 and not _is_negative_zero(value) else repr(value)
+    )
 
 
 def _is_negative_zero(value: float) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.einsum.ir import Access, Index, Size
+from workloads.einsum.expressions import Access, Index, Size
 from workloads.errors import InputError
 
 __all__ = ["Array", "Space", "Value", "index_array", "read"]

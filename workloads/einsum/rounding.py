@@ -25,7 +25,11 @@ def _round_minifloat(x: Array, *, fraction_bits: int, least_exponent: int, large
 
 def _minifloat(fraction_bits: int, least_exponent: int, largest: float, saturates: bool) -> Callable[[Array], Array]:
     return partial(
-        _round_minifloat, fraction_bits=fraction_bits, least_exponent=least_exponent, largest=largest, saturates=saturates
+        _round_minifloat,
+        fraction_bits=fraction_bits,
+        least_exponent=least_exponent,
+        largest=largest,
+        saturates=saturates,
     )
 
 

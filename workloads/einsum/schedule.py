@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from workloads.einsum.errors import CascadeError
-from workloads.einsum.ir import Access, Cascade, Einsum, Index
+from workloads.einsum.expressions import Access, Index
+from workloads.einsum.ir import Cascade, Einsum
 
 __all__ = ["Group", "Loop", "Step", "group_einsums", "offset_along", "schedule"]
 
@@ -127,7 +128,7 @@ def _renumber(edges: list[_Edge], members: list[int]) -> list[_Edge]:
     return [(place[writer], place[reader], written, read) for writer, reader, written, read in edges]
 
 
-def _refuse(einsums: list[Einsum]) -> None:
+def _refuse(einsums: list[Einsum]) -> NoReturn:
     names = ", ".join(dict.fromkeys(einsum.label for einsum in einsums))
     line, column = einsums[0].at
     raise CascadeError(
@@ -146,7 +147,10 @@ def _components(count: int, edges: list[_Edge]) -> list[list[int]]:
     members: dict[int, list[int]] = {}
     for n in range(count):
         members.setdefault(component[n], []).append(n)
-    needs = {root: {component[w] for w, r, _, _ in edges if component[r] == root and component[w] != root} for root in members}
+    needs = {
+        root: {component[w] for w, r, _, _ in edges if component[r] == root and component[w] != root}
+        for root in members
+    }
     ordered: list[list[int]] = []
     done: set[int] = set()
     while len(ordered) < len(members):

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from functools import lru_cache
 
-from workloads.einsum.ir import Call, Cascade, Constant, Expression, Index, Number, Size, Tensor
+from workloads.einsum.expressions import Call, Constant, Expression, Index, Number, Size
+from workloads.einsum.ir import Cascade, Tensor
 from workloads.einsum.operators import MAPS, lowest
 from workloads.errors import InputError, unknown_name
 
@@ -31,7 +32,11 @@ def resolve_sizes(cascade: Cascade, sizes: Mapping[str, float]) -> dict[str, flo
     while pending:
         left = [name for name in pending if not _settle(cascade, name, values)]
         if len(left) == len(pending):
-            raise InputError(f"no size for rank {left[0]!r}", f"a number for each of {', '.join(left)}", field=f"{cascade.name}.sizes")
+            raise InputError(
+                f"no size for rank {left[0]!r}",
+                f"a number for each of {', '.join(left)}",
+                field=f"{cascade.name}.sizes",
+            )
         pending = left
     return values
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NoReturn
 
 from workloads.einsum.errors import CascadeError
-from workloads.einsum.ir import (
-    Access, Call, Cascade, Constant, Coordinate, Einsum, Expression, Index, Position, Reduction, Size, walk,
-)  # fmt: skip
+from workloads.einsum.expressions import Access, Call, Constant, Coordinate, Expression, Index, Position, Size, walk
+from workloads.einsum.ir import Cascade, Einsum, OperatorDefinition, Reduction
 from workloads.einsum.operators import MAPS, REDUCES, SELECTIONS
 from workloads.einsum.schedule import schedule
 from workloads.errors import nearest_name
@@ -47,7 +46,12 @@ class _Checker:
 
     def unknown(self, kind: str, name: str, valid: Iterable[str], at: Position) -> NoReturn:
         names = sorted(valid)
-        self.fail(f"unknown {kind} {name!r}", f"one of {', '.join(names)}" if names else f"a {kind}", at, nearest_name(name, names))
+        self.fail(
+            f"unknown {kind} {name!r}",
+            f"one of {', '.join(names)}" if names else f"a {kind}",
+            at,
+            nearest_name(name, names),
+        )
 
     # --- declarations
 
@@ -115,7 +119,11 @@ class _Checker:
                 self.fail(f"rank {rank!r} is folded but does not occur", "a rank of the expression", einsum.at)
         for rank in lacking:
             if rank not in reduction.ranks:
-                self.fail(f"rank {rank!r} is neither written nor folded", f"it in the output or in {reduction.operator}(...)", einsum.at)
+                self.fail(
+                    f"rank {rank!r} is neither written nor folded",
+                    f"it in the output or in {reduction.operator}(...)",
+                    einsum.at,
+                )
         self.fold_operator(einsum, reduction)
 
     def fold_operator(self, einsum: Einsum, reduction: Reduction) -> None:
@@ -145,11 +153,15 @@ class _Checker:
             self.unknown("tensor", access.tensor, [*self.written, *self.cascade.inputs], access.at)
         if writing and access.tensor in self.cascade.inputs:
             self.fail(f"input {access.tensor!r} is written", "a tensor of its own for each result", access.at)
-        if writing and (access.tensor in self.constants or access.tensor in self.ranks or access.tensor in self.operators):
+        if writing and (
+            access.tensor in self.constants or access.tensor in self.ranks or access.tensor in self.operators
+        ):
             self.fail(f"{access.tensor!r} has another meaning already", "a new tensor name", access.at)
         count = len(tensor.dims) if tensor is not None else self.written[access.tensor]
         if count != len(access.indices):
-            self.fail(f"{access.tensor} has {len(access.indices)} indices", f"{count}, one for each of its ranks", access.at)
+            self.fail(
+                f"{access.tensor} has {len(access.indices)} indices", f"{count}, one for each of its ranks", access.at
+            )
         for index in access.indices:
             self.index(index)
 
@@ -216,10 +228,14 @@ class _Checker:
             steps = [einsum for einsum in writers if not any(index.is_constant for index in einsum.output.indices)]
             if len(steps) != 1:
                 where = steps[1] if len(steps) > 1 else writers[1]
-                self.fail(f"{name} is written by {len(writers)} Einsums", "one step, and initialisations at a fixed index", where.at)
+                self.fail(
+                    f"{name} is written by {len(writers)} Einsums",
+                    "one step, and initialisations at a fixed index",
+                    where.at,
+                )
 
 
-def _called(body: Expression, operators: dict[str, object]) -> set[str]:
+def _called(body: Expression, operators: Mapping[str, OperatorDefinition]) -> set[str]:
     """User operators reachable from a body."""
     found: set[str] = set()
     todo = [body]
@@ -227,11 +243,11 @@ def _called(body: Expression, operators: dict[str, object]) -> set[str]:
         for name in _user_calls(todo.pop(), operators):
             if name not in found:
                 found.add(name)
-                todo.append(operators[name].body)  # type: ignore[attr-defined]
+                todo.append(operators[name].body)
     return found
 
 
-def _user_calls(body: Expression, operators: dict[str, object]) -> Iterator[str]:
+def _user_calls(body: Expression, operators: Mapping[str, OperatorDefinition]) -> Iterator[str]:
     for node in walk(body):
         if isinstance(node, Call) and node.operator in operators:
             yield node.operator

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from workloads.einsum.ir import Einsum, Index
+from workloads.einsum.expressions import Index
+from workloads.einsum.ir import Einsum
 from workloads.einsum.reading import Array, Space, index_array
 from workloads.errors import InputError
 

@@ -8,10 +8,11 @@
 """
 
 from workloads.models.architecture import Attention, Block, FeedForward, LatentAttention, MixtureOfExperts, Model
-from workloads.models.catalogue import Published, model, model_names, published
+from workloads.models.catalogue import Agreement, Published, agreement, model, model_names, published
 from workloads.models.config import parse_model, read_model
 from workloads.models.counts import (
     ParameterCount,
+    active_parameters,
     block_parameters,
     cross_cache_elements,
     kv_bytes_per_token,
@@ -23,6 +24,7 @@ from workloads.models.counts import (
 from workloads.models.flops import attended_pairs, forward_flops
 
 __all__ = [
+    "Agreement",
     "Attention",
     "Block",
     "FeedForward",
@@ -31,6 +33,8 @@ __all__ = [
     "Model",
     "ParameterCount",
     "Published",
+    "active_parameters",
+    "agreement",
     "attended_pairs",
     "block_parameters",
     "cross_cache_elements",

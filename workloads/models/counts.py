@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Literal
 
 from workloads.formats import storage_format
 from workloads.models.architecture import Attention, Block, FeedForward, MixtureOfExperts, Model
 
 __all__ = [
+    "Counted",
     "ParameterCount",
     "ProjectionMatrices",
-    "attention_parameters",
+    "active_parameters",
     "block_parameters",
     "cross_cache_elements",
     "feed_forward_matrices",
@@ -28,6 +30,8 @@ __all__ = [
     "projection_matrices",
     "weight_bytes",
 ]
+
+Counted = Literal["all", "no input embedding", "no embeddings"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,19 @@ def parameters(model: Model) -> ParameterCount:
     )
 
 
+def active_parameters(model: Model, counted: Counted = "all") -> int:
+    """Parameters one token uses, by what authors count: all, all but the input embedding, or neither table nor head.
+
+    A table that serves as the head too counts as the head.
+    """
+    count = parameters(model)
+    if counted == "no embeddings":
+        return count.active - count.embedding - count.head
+    if counted == "no input embedding" and not model.tied_embeddings:
+        return count.active - count.embedding
+    return count.active
+
+
 def block_parameters(block: Block, hidden: int) -> int:
     """All parameters of one layer: what a model of ``hidden`` grows by when the layer is added."""
     return (
@@ -96,11 +113,6 @@ def block_parameters(block: Block, hidden: int) -> int:
         + _router(block.feed_forward, hidden)
         + _block_norms(block, hidden)
     )
-
-
-def attention_parameters(attention: Attention, hidden: int) -> int:
-    """Projections, biases, sinks and position table of one attention, its inner norms included."""
-    return _projections(attention, hidden) + _attention_norms(attention)
 
 
 def feed_forward_parameters(part: FeedForward | MixtureOfExperts, hidden: int) -> int:

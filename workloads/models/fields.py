@@ -77,7 +77,7 @@ class Config:
             return
         known = {name for key in keys for name in ((key,) if isinstance(key, str) else key)}
         # A misspelt key shows up twice: as a required one that is missing and as an unknown one that resembles it.
-        unknown = [name for name in self.values if name not in known]
+        unknown = [name for name in self.values if isinstance(name, str) and name not in known]
         nearest = next((name for name in missing if unknown and _resembles(name, unknown)), None)
         raise InputError(
             f"missing key{'s' if len(missing) > 1 else ''} {', '.join(missing)}",
@@ -174,5 +174,9 @@ def _shown(value: object) -> str:
     """``value`` as it would stand in JSON, cut to a length that fits a sentence."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:
+        # The interpreter refuses to print integers of thousands of digits.
+        return "a number too long to show"
     return text if len(text) <= 60 else text[:57] + "..."

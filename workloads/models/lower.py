@@ -16,7 +16,7 @@ from workloads.models.layer_builder import LayerBuilder, activation, stored
 from workloads.models.lower_attention import AttentionShape, add_attention, add_cross_attention
 from workloads.models.lower_feed_forward import add_feed_forward
 from workloads.models.stored_formats import stored_formats
-from workloads.phases import Decode, Phase, Prefill, Train
+from workloads.phases import Decode, Phase, Prefill
 from workloads.workload import Layer, Run, Workload
 
 __all__ = ["lower", "repeating_runs"]
@@ -31,9 +31,7 @@ def lower(model: Model, phase: Phase, formats: FormatChoice | None = None, *, de
     cannot be split over the devices.
     """
     formats = formats or stored_formats(model)
-    if isinstance(phase, Train):
-        raise InputError("training steps are not lowered", expected="prefill or decode", field="phase")
-    encoder_only = model.encoder_layers == len(model.order)
+    encoder_only = not any(block.attention.causal for block in model.blocks)
     if encoder_only and isinstance(phase, Decode):
         raise InputError(f"{model.name} is an encoder and has no decode phase", expected="prefill", field="phase")
     if model.max_positions is not None and model.positions and phase.context > model.max_positions:

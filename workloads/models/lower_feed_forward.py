@@ -24,7 +24,7 @@ CASCADES = {
 
 
 def expected_distinct_experts(experts: int, top_k: int, tokens: int) -> float:
-    """Expected number of different experts that ``tokens`` tokens touch when each picks ``top_k`` of ``experts`` uniformly.
+    """Expected number of different experts that ``tokens`` tokens touch, each picking ``top_k`` of ``experts`` uniformly.
 
     Each expert is missed by a token with probability 1 - top_k/experts: experts * (1 - (1 - top_k/experts) ** tokens).
     Real routing is skewed and touches fewer; at least ``top_k`` are touched.
@@ -153,7 +153,7 @@ def _experts(
         )
     layer.op(
         "combine", "elementwise", "moe-combine", {"t": tokens, "k": block.top_k, "d": hidden},
-        {"X": activation("experts_down"), "P": activation("routing_weights")}, {"Y": activation("combined")},
+        {"X": activation("experts_down"), "P": activation("routing_weights")}, {"Y": activation("combine")},
         after=tuple(waits),
     )  # fmt: skip
-    return "combined"
+    return "combine"

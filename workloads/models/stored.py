@@ -55,7 +55,7 @@ def stored_formats(config: Config) -> StoredFormats:
 
 def _quantised(section: Config, method: str) -> str:
     if method == "fp8":
-        fmt = f"fp8_{section.word(('fmt', 'activation_scheme_format'), 'e4m3')}"
+        fmt = f"fp8_{section.word('fmt', 'e4m3')}"
     elif method in ("gptq", "awq"):
         fmt = _integer_format(section.count("bits", most=16), section.count("group_size", 128, least=-1))
     elif method == "bitsandbytes":

@@ -272,6 +272,17 @@ def test_a_state_that_alternates_is_skipped_two_repetitions_at_a_time() -> None:
     assert_same_times(graph, execution)
 
 
+def test_the_makespan_may_end_in_a_skipped_repetition() -> None:
+    """Odd repetitions start later than even ones and stay behind, so that the last but one of nine finishes last."""
+    first = Segment("first", (Task("step", "compute", (Demand("gpu", 2.0, 0, "op"),)),))
+    step = Task("step", "compute", overhead_s=1.0, after=(Dependency("step", 2),))
+    graph = TaskGraph(RESOURCES, (first, Segment("block", (step,), 9, entry=())))
+    execution = execute(graph)
+    assert [(span.cycle, span.first, span.count) for span in execution.spans] == [(2, 6, 2)]
+    assert execution.latency_s == 6.0
+    assert_same_times(graph, execution)
+
+
 def test_an_empty_graph_takes_no_time() -> None:
     execution = execute(TaskGraph((Resource("gpu", "engine"),), ()))
     assert execution.latency_s == 0

@@ -1,0 +1,251 @@
+"""The roofline of a result: each operation between the ceilings of its machine.
+
+Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009. Ceilings of compute are the engines' peaks in the formats
+they compute in; ceilings of memory are the home tier's bandwidth and, where tensors lie elsewhere, that of the path
+from there. Operations are drawn at what they achieve with their operands in the home tier, overhead included; the
+whole step is drawn at what it achieves with all its transfers, so that the two tell a slow tier from a slow kernel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from dse.reports.figures.labels import Box, Obstacles, find_spot
+from dse.reports.figures.style import DOUBLE_WIDTH_IN, INK, MUTED, kind_colour, new_figure, paper_style
+from dse.reports.figures.titles import is_wide, title
+from dse.reports.summary import Operation, operations
+from dse.reports.units_text import engineering, percent_text
+from hw.spec.system import System
+from mappers.planner.placement import path_bandwidth
+from mappers.roofline import VECTOR_FORMAT
+from simulator.result import Result
+
+__all__ = ["Ceilings", "ceilings", "roofline"]
+
+_TERA = 1e12
+_LABELLED = 5
+_LARGEST_AREA = 170.0
+_SMALLEST_AREA = 7.0
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """Peaks in operations/s and bandwidths in bytes/s of one device, by what they are called in the figure."""
+
+    peaks: dict[str, float]
+    bandwidths: dict[str, float]
+
+    @property
+    def ridge_ops_per_byte(self) -> float:
+        """Intensity from which on the highest peak binds under the highest bandwidth."""
+        return max(self.peaks.values()) / max(self.bandwidths.values())
+
+
+def ceilings(result: Result, system: System) -> Ceilings:
+    """The ceilings that concern a result: engines it used, tiers they compute in, paths its tensors are streamed over."""
+    used = [name for name in system.engines if result.utilisation.get(name, 0.0) > 0] or list(system.engines)
+    peaks, bandwidths = {}, {}
+    for name in used:
+        engine = system.engines[name]
+        fmt = result.formats.get("compute", "bf16") if engine.kind == "matrix" else VECTOR_FORMAT
+        peaks[f"{name}, {fmt}"] = engine.throughput(fmt)
+        tier = system.tiers[engine.home]
+        inside = engine.home_bandwidth_bytes_per_s
+        label = f"{engine.home} inside {name}" if inside else engine.home
+        bandwidths[label] = inside or tier.read_bandwidth_bytes_per_s
+    home = next(iter(result.capacity_bytes))
+    for tier_name in result.capacity_bytes:
+        holds = any(tiers.get(tier_name, 0.0) > 0 for tiers in result.placement_bytes.values())
+        if holds and tier_name not in {system.engines[name].home for name in used}:
+            bandwidths[f"{tier_name} → {home}"] = path_bandwidth(system, tier_name, home)
+    return Ceilings(peaks, bandwidths)
+
+
+def roofline(result: Result, system: System, *, width_in: float = DOUBLE_WIDTH_IN) -> Figure:
+    """The figure, ``width_in`` inches wide; operations without arithmetic (gathers) have no place in it."""
+    shown = [op for op in operations(result) if op.operations > 0 and op.bytes > 0]
+    roofs = ceilings(result, system)
+    with paper_style():
+        figure = new_figure(width_in, 3.0 if is_wide(width_in) else 3.3)
+        axes = figure.add_subplot()
+        _frame(axes, result, shown, roofs)
+        _legend(figure, shown, wide=is_wide(width_in))
+        title(axes, result, width_in)
+        # Labels go between what is drawn, so everything must have its place before them.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        obstacles = _draw_operations(axes, result, shown)
+        _draw_ceilings(axes, roofs, obstacles)
+        _label_operations(axes, shown, obstacles)
+    return figure
+
+
+def _frame(axes: Axes, result: Result, shown: Sequence[Operation], roofs: Ceilings) -> None:
+    step_x, step_y = _whole_step(result)
+    across = [op.intensity_ops_per_byte for op in shown] + [step_x]
+    upward = [op.ops_per_s for op in shown] + [step_y]
+    peak = max(roofs.peaks.values())
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlim(min(across) / 3, max(*across, roofs.ridge_ops_per_byte) * 4)
+    axes.set_ylim(min(upward) / _TERA / 3, peak / _TERA * 4)
+    axes.set_xlabel("Operational intensity (operations/byte)")
+    unit = "TOP/s" if result.formats.get("compute", "").startswith("int") else "TFLOP/s"
+    axes.set_ylabel(f"Performance ({unit})")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        axis.set_minor_formatter(NullFormatter())
+    axes.grid(True, which="major")
+
+
+def _whole_step(result: Result) -> tuple[float, float]:
+    """Intensity and operations/s of the step as a whole, transfers and waiting included."""
+    everything = operations(result)
+    work = sum(op.operations for op in everything)
+    return work / max(sum(op.bytes for op in everything), 1.0), work / result.latency_s
+
+
+def _legend(figure: Figure, shown: Sequence[Operation], *, wide: bool) -> None:
+    kinds = list(dict.fromkeys(op.kind for op in shown))
+    handles = [
+        Line2D([], [], ls="", marker="o", ms=5, mfc=kind_colour(kind), mec="white", mew=0.4, label=kind.replace("_", " "))
+        for kind in kinds
+    ]
+    handles.append(Line2D([], [], ls="", marker="D", ms=5, mfc="white", mec=INK, mew=1.0, label="whole step"))
+    heading = "Operations\n(area: share of time)" if wide else "Operations (area: share of time)"
+    figure.legend(
+        handles=handles,
+        title=heading,
+        loc="outside right upper" if wide else "outside lower center",
+        ncols=1 if wide else 4,
+        alignment="left",
+    )
+
+
+def _draw_operations(axes: Axes, result: Result, shown: Sequence[Operation]) -> Obstacles:
+    """Markers, large ones first so that none is hidden; returns them as obstacles."""
+    pixel = _pixels(axes)
+    frame = axes.get_window_extent()
+    obstacles = Obstacles(Box(frame.x0 + 2, frame.y0 + 2, frame.x1, frame.y1))
+    total = sum(op.seconds for op in shown)
+    for op in shown:
+        at = (op.intensity_ops_per_byte, op.ops_per_s / _TERA)
+        area = _area(op, total)
+        axes.scatter(
+            *at, s=area, color=kind_colour(op.kind), alpha=0.85, edgecolors="white", linewidths=0.4, zorder=3
+        )
+        side = 2 * _radius(axes, area)
+        obstacles.boxes.append(Box.around(*pixel(at), side, side))
+    x, y = _whole_step(result)
+    axes.scatter(x, y / _TERA, s=26, marker="D", facecolors="white", edgecolors=INK, linewidths=1.0, zorder=4)
+    side = 2.6 * _radius(axes, 26)
+    obstacles.boxes.append(Box.around(*pixel((x, y / _TERA)), side, side))
+    return obstacles
+
+
+def _draw_ceilings(axes: Axes, roofs: Ceilings, obstacles: Obstacles) -> None:
+    """Slopes up to the highest peak, peaks from the first slope on, each named along its line where there is room."""
+    left, right = axes.get_xlim()
+    pixel = _pixels(axes)
+    highest, fastest = max(roofs.peaks.values()), max(roofs.bandwidths.values())
+    lines: list[tuple[str, tuple[float, float], tuple[float, float], bool]] = []
+    for at, (name, bandwidth) in enumerate(roofs.bandwidths.items()):
+        ends = ((left, left * bandwidth / _TERA), (highest / bandwidth, highest / _TERA))
+        lines.append((f"{name}, {engineering(bandwidth, 'B/s')}", *ends, at == 0))
+    for at, (name, peak) in enumerate(roofs.peaks.items()):
+        ends = ((peak / fastest, peak / _TERA), (right, peak / _TERA))
+        lines.append((f"{name}, {engineering(peak, 'op/s')}", *ends, at == 0))
+    for _, start, end, solid in lines:
+        axes.plot(
+            *zip(start, end, strict=True), color=INK, lw=1.0 if solid else 0.8, ls="-" if solid else (0, (4, 2)), zorder=2
+        )
+        obstacles.add_line(pixel(start), pixel(end))
+    for name, start, end, _ in lines:
+        _name_line(axes, name, pixel(start), pixel(end), obstacles)
+
+
+def _name_line(
+    axes: Axes, name: str, start: tuple[float, float], end: tuple[float, float], obstacles: Obstacles
+) -> None:
+    """Write ``name`` along the upper side of a line given in pixels, where it covers least."""
+    unit = _unit(axes)
+    angle = math.atan2(end[1] - start[1], end[0] - start[0])
+    cos, sin = math.cos(angle), math.sin(angle)
+    width, height = _text_size(axes, name)
+    length = math.dist(start, end)
+    lift = height / 2 + 1.5 * unit
+    best: tuple[float, float, float, list[Box]] | None = None
+    for at in range(41):
+        # From the far end of a flat line, from the near end of a slope: there the plot is emptiest.
+        along = length * (at / 40 if sin > 0.1 else 1 - at / 40)
+        x, y = start[0] + cos * along - sin * lift, start[1] + sin * along + cos * lift
+        pieces = max(1, round(width / height))
+        boxes = [
+            Box.around(x + cos * off, y + sin * off, height, height)
+            for off in (width * ((piece + 0.5) / pieces - 0.5) for piece in range(pieces))
+        ]
+        cost = sum(obstacles.cost(box) for box in boxes) + 0.2 * at
+        if best is None or cost < best[0]:
+            best = (cost, x, y, boxes)
+    assert best is not None
+    _, x, y, boxes = best
+    obstacles.boxes += boxes
+    at_data = axes.transData.inverted().transform((x, y))
+    axes.text(
+        *at_data, name, rotation=math.degrees(angle), rotation_mode="anchor", ha="center", va="center_baseline",
+        color=MUTED, zorder=5,
+    )  # fmt: skip
+
+
+def _label_operations(axes: Axes, shown: Sequence[Operation], obstacles: Obstacles) -> None:
+    """Name the operations that take longest, with their share of the time of all operations."""
+    pixel, unit = _pixels(axes), _unit(axes)
+    back = axes.transData.inverted()
+    total = sum(op.seconds for op in shown)
+    for op in shown[:_LABELLED]:
+        text = f"{op.name.replace('_', ' ')} {percent_text(op.seconds / total)}"
+        at = pixel((op.intensity_ops_per_byte, op.ops_per_s / _TERA))
+        spot = find_spot(obstacles, at, _radius(axes, _area(op, total)), _text_size(axes, text), unit)
+        if spot.leader is not None:
+            ends = [back.transform(end) for end in spot.leader]
+            axes.plot(*zip(*ends, strict=True), color=INK, lw=0.5, zorder=4)
+        x, y = back.transform(((spot.box.left + spot.box.right) / 2, (spot.box.bottom + spot.box.top) / 2))
+        axes.text(x, y, text, ha="center", va="center", zorder=6)
+
+
+def _area(op: Operation, total_s: float) -> float:
+    """Marker area in square points."""
+    return max(_SMALLEST_AREA, _LARGEST_AREA * op.seconds / total_s)
+
+
+def _radius(axes: Axes, area: float) -> float:
+    """Pixels of the radius of a round marker of ``area`` square points (matplotlib's s is the diameter squared)."""
+    return math.sqrt(area) / 2 * _unit(axes)
+
+
+def _unit(axes: Axes) -> float:
+    """Pixels per typographic point."""
+    return axes.get_figure(root=True).dpi / 72
+
+
+def _pixels(axes: Axes) -> Callable[[tuple[float, float]], tuple[float, float]]:
+    def pixel(point: tuple[float, float]) -> tuple[float, float]:
+        x, y = axes.transData.transform(point)
+        return float(x), float(y)
+
+    return pixel
+
+
+def _text_size(axes: Axes, text: str) -> tuple[float, float]:
+    """Pixels across and up that a text takes, with a little air."""
+    artist = axes.text(0, 0, text, transform=None)
+    extent = artist.get_window_extent()
+    artist.remove()
+    return extent.width + 2 * _unit(axes), extent.height + 1 * _unit(axes)

@@ -1,0 +1,175 @@
+"""Systems from documents and from Python: what is refused, where, and in which words."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from hw.spec.system import Engine, Link, System, Tier
+from tests.hw.spec.machines import small
+from workloads.errors import InputError
+
+
+def test_small_machine() -> None:
+    system = small()
+    assert system.tiers["ddr"].capacity_bytes == 16 * 2.0**30
+    assert system.tiers["disk"].shared
+    assert system.links["bus"].between == ("disk", "ddr")
+    assert system.engines["core"].throughput("bf16") == 1e12
+    assert [path for path, _ in system.components()] == [
+        "",
+        "engines.core",
+        "tiers.ddr",
+        "tiers.cache",
+        "tiers.disk",
+        "links.bus",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "capacity: 16 GiB",
+            "capasity: 16 GiB",
+            "small.yaml:11: tiers.ddr.capasity: unknown key 'capasity'; expected one of capacity, granularity, holds, "
+            "kind, latency, read_bandwidth, read_energy, shared, sources, static_power, write_bandwidth, write_energy; "
+            "did you mean 'capacity'?",
+        ),
+        ("name: small\n", "", "small.yaml:1: name: missing key 'name'"),
+        ("    kind: flash\n", "", "small.yaml:22: tiers.disk.kind: missing key 'kind'"),
+        (
+            "capacity: 16 GiB",
+            "capacity: 16",
+            "small.yaml:11: tiers.ddr.capacity: the number 16 has no unit; "
+            "expected a number of bytes with its unit, such as '80 GB'",
+        ),
+        (
+            "bandwidth: 8 GB/s",
+            "bandwidth: 8 GB",
+            "small.yaml:31: links.bus.bandwidth: '8 GB' is a number of bytes; "
+            "expected a bandwidth with its unit, such as '3.35 TB/s'",
+        ),
+        (
+            "kind: sram",
+            "kind: rram",
+            "small.yaml:17: tiers.cache.kind: found 'rram'; "
+            "expected 'sram', 'hbm', 'dram', 'cxl' or 'flash'; did you mean 'sram'?",
+        ),
+        ("holds: tiles", "holds: [tiles]", "small.yaml:21: tiers.cache.holds: found a list; expected 'tensors' or 'tiles'"),
+        ("shared: true", "shared: yes", "small.yaml:27: tiers.disk.shared: found 'yes'; expected true or false"),
+        (
+            "{fp32: 1 TFLOP/s}",
+            "{fp31: 1 TFLOP/s}",
+            "small.yaml:6: engines.core.throughput.fp31: unknown number format 'fp31'; expected one of bf16, bool, "
+            "fp16, fp32, fp4_e2m1, fp64, fp8_e4m3, fp8_e5m2, int16, int2_g64, int32, int3_g128 and 14 more; "
+            "did you mean 'fp32'?",
+        ),
+        ("{fp32: 1 TFLOP/s}", "{}", "small.yaml:6: engines.core.throughput: found a mapping; expected at least 1 entries"),
+        ("{fp32: 1 TFLOP/s}", "1 TFLOP/s", "small.yaml:6: engines.core.throughput: found '1 TFLOP/s'; expected a mapping"),
+        ("[disk, ddr]", "[disk]", "small.yaml:30: links.bus.between[1]: missing entry"),
+        ("[disk, ddr]", "disk", "small.yaml:30: links.bus.between: found 'disk'; expected a list"),
+        ("name: small", "name: small\ndevices: 0", "small.yaml:2: devices: found 0; expected more than 0"),
+        ("name: small", "name: small\ndevices: 1.5", "small.yaml:2: devices: found 1.5; expected a whole number"),
+        ("name: small", "name: ''", "small.yaml:1: name: found ''; expected text of at least 1 characters"),
+        ("  ddr:\n", "  d.r:\n", "small.yaml:9: tiers.d.r: found 'd.r'; expected text that matches "),
+        (
+            "stated: data sheet",
+            "a data sheet",
+            "small.yaml:15: tiers.ddr.sources.capacity: 'a data sheet' does not say its kind; expected "
+            "'kind: where the number is from' with kind stated, derived, fitted or synthetic",
+        ),
+    ],
+)
+def test_a_wrong_field_is_refused_with_this_text(old: str, new: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        small((old, new))
+    text = str(caught.value)
+    assert text.startswith(message) if message.endswith("matches ") else text == message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "[disk, ddr]",
+            "[disc, ddr]",
+            "small.yaml:30: links.bus.between[0]: unknown tier 'disc'; expected one of cache, ddr, disk; "
+            "did you mean 'disk'?",
+        ),
+        ("[disk, ddr]", "[ddr, ddr]", "small.yaml:30: links.bus.between: joins 'ddr' to itself; expected two tiers"),
+        ("  bus:", "  ddr:", "small.yaml:29: links.ddr: 'ddr' is a tier's name too; expected another name for the link"),
+        (
+            "home: ddr",
+            "home: drr",
+            "small.yaml:5: engines.core.home: unknown tier 'drr'; expected one of cache, ddr, disk; did you mean 'ddr'?",
+        ),
+        (
+            "home: ddr",
+            "home: cache",
+            "small.yaml:5: engines.core.home: tier 'cache' holds tiles only; "
+            "expected a tier that holds tensors: ddr, disk",
+        ),
+        (
+            "[cache]",
+            "[cash]",
+            "small.yaml:7: engines.core.buffers[0]: unknown tier 'cash'; expected one of cache, ddr, disk; "
+            "did you mean 'cache'?",
+        ),
+        (
+            "[disk, ddr]",
+            "[disk, cache]",
+            "small.yaml:22: tiers.disk: no links lead from tier 'disk' to 'ddr', the home of engine 'core'; "
+            "expected a link between the two, direct or through other tiers",
+        ),
+        (
+            "name: small",
+            "name: small\ndevices: 4",
+            "small.yaml:2: devices: 4 devices have no fabric; expected 1, or a fabric that joins the devices",
+        ),
+        (
+            "capacity: \"stated",
+            "capacyti: \"stated",
+            "small.yaml:15: tiers.ddr.sources.capacyti: unknown field 'capacyti'; expected one of capacity, granularity, "
+            "holds, kind, latency, read_bandwidth, read_energy, shared, static_power, write_bandwidth, write_energy; "
+            "did you mean 'capacity'?",
+        ),
+    ],
+)
+def test_parts_that_contradict_each_other_are_refused_with_this_text(old: str, new: str, message: str) -> None:
+    if "disk, cache" in new:
+        old_new = [(old, new), ("buffers: [cache]", "buffers: []")]
+    else:
+        old_new = [(old, new)]
+    with pytest.raises(InputError) as caught:
+        small(*old_new)
+    assert str(caught.value) == message
+
+
+def test_a_buffer_that_holds_tensors_needs_no_link() -> None:
+    system = small(("    holds: tiles\n", ""))
+    assert system.tiers["cache"].holds == "tensors"
+
+
+def test_of_several_mistakes_the_first_in_the_file_is_told() -> None:
+    with pytest.raises(InputError) as caught:
+        small(("bandwidth: 8 GB/s", "bandwidth: 8"), ("kind: dram", "kind: drum"), ("shared: true", "shared: 1"))
+    assert (caught.value.line, caught.value.field) == (10, "tiers.ddr.kind")
+
+
+def test_python_builds_a_system_by_attribute_names_with_si_floats() -> None:
+    tier = Tier(
+        kind="dram", capacity_bytes=80e9, read_bandwidth_bytes_per_s=1e12, write_bandwidth_bytes_per_s=1e12, latency_s=0
+    )
+    engine = Engine(kind="cpu", home="ram", throughput_ops_per_s={"fp32": 1e12})
+    system = System(name="made", engines={"cpu": engine}, tiers={"ram": tier})
+    assert system.tiers["ram"].capacity_bytes == 80e9
+    with pytest.raises(InputError, match="unknown tier 'disk'"):
+        System(
+            name="made",
+            engines={"cpu": engine},
+            tiers={"ram": tier},
+            links={"bus": Link(between=("ram", "disk"), bandwidth_bytes_per_s=1e9)},
+        )
+    with pytest.raises(ValidationError, match="too small"):
+        Tier(kind="dram", capacity_bytes=0, read_bandwidth_bytes_per_s=1e12, write_bandwidth_bytes_per_s=1e12)
