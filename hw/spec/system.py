@@ -11,10 +11,11 @@ fitted, synthetic. The bundled presets have one for every number.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, WithJsonSchema, model_validator
 
 from hw.spec.checks import check_system
 from hw.spec.quantity import (
@@ -27,6 +28,7 @@ from hw.spec.quantity import (
     SecondsOrZero,
 )
 from hw.spec.source import Source
+from workloads.documents import describe
 from workloads.errors import InputError
 from workloads.formats import storage_format
 from workloads.validation import field_error
@@ -41,9 +43,17 @@ def _known_format(name: str) -> str:
         raise field_error(error) from None
 
 
-FormatName = Annotated[str, AfterValidator(_known_format)]
+def _plain_name(name: str) -> str:
+    if re.fullmatch(_NAME, name):
+        return name
+    expected = "a name of at most 40 letters, digits, '-' and '_' that starts with a letter"
+    raise field_error(InputError(f"found {describe(name)}", expected))
+
+
 # No dots: the names stand in dotted paths. Not too long: they stand in tables.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$")]
+_NAME = "^[A-Za-z][A-Za-z0-9_-]{0,39}$"
+FormatName = Annotated[str, AfterValidator(_known_format)]
+Name = Annotated[str, AfterValidator(_plain_name), WithJsonSchema({"type": "string", "pattern": _NAME})]
 
 
 class Component(BaseModel):

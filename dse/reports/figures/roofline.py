@@ -21,7 +21,7 @@ from dse.reports.figures.labels import Box, Obstacles, find_spot
 from dse.reports.figures.style import DOUBLE_WIDTH_IN, INK, MUTED, kind_colour, new_figure, paper_style
 from dse.reports.figures.titles import is_wide, title
 from dse.reports.summary import Operation, operations
-from dse.reports.units_text import engineering, percent_text
+from dse.reports.units_text import engineering, number_text, percent_text
 from hw.spec.system import System
 from mappers.planner.placement import path_bandwidth
 from mappers.roofline import VECTOR_FORMAT
@@ -31,8 +31,14 @@ __all__ = ["Ceilings", "ceilings", "roofline"]
 
 _TERA = 1e12
 _LABELLED = 5
+_TOGETHER_PT = 14.0
+_LINE_PITCH_PT = 8.8
 _LARGEST_AREA = 170.0
 _SMALLEST_AREA = 7.0
+
+
+_Line = tuple[str, tuple[float, float], tuple[float, float]]
+"""A name and two ends."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +88,10 @@ def roofline(result: Result, system: System, *, width_in: float = DOUBLE_WIDTH_I
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
         obstacles = _draw_operations(axes, result, shown)
-        _draw_ceilings(axes, roofs, obstacles)
+        lines = _draw_ceilings(axes, roofs, _rate_unit(result), obstacles)
         _label_operations(axes, shown, obstacles)
+        for name, start, end in lines:
+            _name_line(axes, name, start, end, obstacles)
     return figure
 
 
@@ -94,15 +102,18 @@ def _frame(axes: Axes, result: Result, shown: Sequence[Operation], roofs: Ceilin
     peak = max(roofs.peaks.values())
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xlim(min(across) / 3, max(*across, roofs.ridge_ops_per_byte) * 4)
+    axes.set_xlim(min(across) / 3, max(*across, roofs.ridge_ops_per_byte) * 5)
     axes.set_ylim(min(upward) / _TERA / 3, peak / _TERA * 4)
     axes.set_xlabel("Operational intensity (operations/byte)")
-    unit = "TOP/s" if result.formats.get("compute", "").startswith("int") else "TFLOP/s"
-    axes.set_ylabel(f"Performance ({unit})")
+    axes.set_ylabel(f"Performance ({_rate_unit(result)})")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
         axis.set_minor_formatter(NullFormatter())
     axes.grid(True, which="major")
+
+
+def _rate_unit(result: Result) -> str:
+    return "TOP/s" if result.formats.get("compute", "").startswith("int") else "TFLOP/s"
 
 
 def _whole_step(result: Result) -> tuple[float, float]:
@@ -118,13 +129,13 @@ def _legend(figure: Figure, shown: Sequence[Operation], *, wide: bool) -> None:
         Line2D([], [], ls="", marker="o", ms=5, mfc=kind_colour(kind), mec="white", mew=0.4, label=kind.replace("_", " "))
         for kind in kinds
     ]
-    handles.append(Line2D([], [], ls="", marker="D", ms=5, mfc="white", mec=INK, mew=1.0, label="whole step"))
-    heading = "Operations\n(area: share of time)" if wide else "Operations (area: share of time)"
+    handles.append(Line2D([], [], ls="", marker="D", ms=5, mfc="none", mec=INK, mew=1.0, label="whole step"))
+    heading = "Operations\n(area, %: share\nof their time)" if wide else "Operations (area, %: share of their time)"
     figure.legend(
         handles=handles,
         title=heading,
         loc="outside right upper" if wide else "outside lower center",
-        ncols=1 if wide else 4,
+        ncols=1 if wide else 3,
         alignment="left",
     )
 
@@ -144,56 +155,64 @@ def _draw_operations(axes: Axes, result: Result, shown: Sequence[Operation]) -> 
         side = 2 * _radius(axes, area)
         obstacles.boxes.append(Box.around(*pixel(at), side, side))
     x, y = _whole_step(result)
-    axes.scatter(x, y / _TERA, s=26, marker="D", facecolors="white", edgecolors=INK, linewidths=1.0, zorder=4)
+    axes.scatter(x, y / _TERA, s=26, marker="D", facecolors="none", edgecolors=INK, linewidths=1.0, zorder=4)
     side = 2.6 * _radius(axes, 26)
     obstacles.boxes.append(Box.around(*pixel((x, y / _TERA)), side, side))
     return obstacles
 
 
-def _draw_ceilings(axes: Axes, roofs: Ceilings, obstacles: Obstacles) -> None:
-    """Slopes up to the highest peak, peaks from the first slope on, each named along its line where there is room."""
+def _draw_ceilings(axes: Axes, roofs: Ceilings, rate_unit: str, obstacles: Obstacles) -> list[_Line]:
+    """Slopes up to the highest peak, peaks from the first slope on; returns each one's name and ends in pixels."""
     left, right = axes.get_xlim()
     pixel = _pixels(axes)
     highest, fastest = max(roofs.peaks.values()), max(roofs.bandwidths.values())
-    lines: list[tuple[str, tuple[float, float], tuple[float, float], bool]] = []
-    for at, (name, bandwidth) in enumerate(roofs.bandwidths.items()):
-        ends = ((left, left * bandwidth / _TERA), (highest / bandwidth, highest / _TERA))
-        lines.append((f"{name}, {engineering(bandwidth, 'B/s')}", *ends, at == 0))
-    for at, (name, peak) in enumerate(roofs.peaks.items()):
-        ends = ((peak / fastest, peak / _TERA), (right, peak / _TERA))
-        lines.append((f"{name}, {engineering(peak, 'op/s')}", *ends, at == 0))
-    for _, start, end, solid in lines:
-        axes.plot(
-            *zip(start, end, strict=True), color=INK, lw=1.0 if solid else 0.8, ls="-" if solid else (0, (4, 2)), zorder=2
+    ends = [
+        (f"{name}, {number_text(peak / _TERA)} {rate_unit}", (peak / fastest, peak / _TERA), (right, peak / _TERA))
+        for name, peak in roofs.peaks.items()
+    ]
+    ends += [
+        (
+            f"{name}, {engineering(bandwidth, 'B/s')}",
+            (left, left * bandwidth / _TERA),
+            (highest / bandwidth, highest / _TERA),
         )
+        for name, bandwidth in roofs.bandwidths.items()
+    ]
+    first = {ends[0][0], ends[len(roofs.peaks)][0]}
+    lines: list[_Line] = []
+    for name, start, end in ends:
+        width, style = (1.0, "-") if name in first else (0.8, (0, (4, 2)))
+        axes.plot(*zip(start, end, strict=True), color=INK, lw=width, ls=style, zorder=2)
         obstacles.add_line(pixel(start), pixel(end))
-    for name, start, end, _ in lines:
-        _name_line(axes, name, pixel(start), pixel(end), obstacles)
+        lines.append((name, pixel(start), pixel(end)))
+    return lines
 
 
 def _name_line(
     axes: Axes, name: str, start: tuple[float, float], end: tuple[float, float], obstacles: Obstacles
 ) -> None:
-    """Write ``name`` along the upper side of a line given in pixels, where it covers least."""
+    """Write ``name`` along a line given in pixels, on the side and at the place where it covers least."""
     unit = _unit(axes)
     angle = math.atan2(end[1] - start[1], end[0] - start[0])
     cos, sin = math.cos(angle), math.sin(angle)
     width, height = _text_size(axes, name)
-    length = math.dist(start, end)
-    lift = height / 2 + 1.5 * unit
+    length, is_slope = math.dist(start, end), sin > 0.1
     best: tuple[float, float, float, list[Box]] | None = None
-    for at in range(41):
-        # From the far end of a flat line, from the near end of a slope: there the plot is emptiest.
-        along = length * (at / 40 if sin > 0.1 else 1 - at / 40)
-        x, y = start[0] + cos * along - sin * lift, start[1] + sin * along + cos * lift
-        pieces = max(1, round(width / height))
-        boxes = [
-            Box.around(x + cos * off, y + sin * off, height, height)
-            for off in (width * ((piece + 0.5) / pieces - 0.5) for piece in range(pieces))
-        ]
-        cost = sum(obstacles.cost(box) for box in boxes) + 0.2 * at
-        if best is None or cost < best[0]:
-            best = (cost, x, y, boxes)
+    for side in (1, -1):
+        lift = side * (height / 2 + 1.0 * unit)
+        for step in range(61):
+            # From the near end of a slope, from the far end of a flat line: there the plot is emptiest. A flat line may
+            # be shorter than its name.
+            along = width / 2 + step / 60 * (length - width) if is_slope else length - width / 2 - step / 60 * length
+            x, y = start[0] + cos * along - sin * lift, start[1] + sin * along + cos * lift
+            pieces = max(1, round(width / height))
+            boxes = [
+                Box.around(x + cos * off, y + sin * off, height, height)
+                for off in (width * ((piece + 0.5) / pieces - 0.5) for piece in range(pieces))
+            ]
+            cost = sum(obstacles.cost(box) for box in boxes) + 0.5 * step + (12 if side < 0 else 0)
+            if best is None or cost < best[0]:
+                best = (cost, x, y, boxes)
     assert best is not None
     _, x, y, boxes = best
     obstacles.boxes += boxes
@@ -205,19 +224,33 @@ def _name_line(
 
 
 def _label_operations(axes: Axes, shown: Sequence[Operation], obstacles: Obstacles) -> None:
-    """Name the operations that take longest, with their share of the time of all operations."""
+    """Name the operations that take longest, with their share of the time of all; neighbours share one label."""
     pixel, unit = _pixels(axes), _unit(axes)
     back = axes.transData.inverted()
     total = sum(op.seconds for op in shown)
+    groups: list[list[Operation]] = []
     for op in shown[:_LABELLED]:
-        text = f"{op.name.replace('_', ' ')} {percent_text(op.seconds / total)}"
-        at = pixel((op.intensity_ops_per_byte, op.ops_per_s / _TERA))
-        spot = find_spot(obstacles, at, _radius(axes, _area(op, total)), _text_size(axes, text), unit)
+        here = pixel((op.intensity_ops_per_byte, op.ops_per_s / _TERA))
+        for group in groups:
+            first = group[0]
+            if math.dist(here, pixel((first.intensity_ops_per_byte, first.ops_per_s / _TERA))) < _TOGETHER_PT * unit:
+                group.append(op)
+                break
+        else:
+            groups.append([op])
+    pitch = _LINE_PITCH_PT * unit
+    for group in groups:
+        lines = [f"{op.name.replace('_', ' ')} {percent_text(op.seconds / total)}" for op in group]
+        size = max(_text_size(axes, line)[0] for line in lines), pitch * len(lines)
+        first = group[0]
+        at = pixel((first.intensity_ops_per_byte, first.ops_per_s / _TERA))
+        spot = find_spot(obstacles, at, _radius(axes, _area(first, total)), size, unit)
         if spot.leader is not None:
             ends = [back.transform(end) for end in spot.leader]
             axes.plot(*zip(*ends, strict=True), color=INK, lw=0.5, zorder=4)
-        x, y = back.transform(((spot.box.left + spot.box.right) / 2, (spot.box.bottom + spot.box.top) / 2))
-        axes.text(x, y, text, ha="center", va="center", zorder=6)
+        for number, line in enumerate(lines):
+            x, y = back.transform((spot.box.left + unit, spot.box.top - (number + 0.5) * pitch))
+            axes.text(x, y, line, ha="left", va="center_baseline", zorder=6)
 
 
 def _area(op: Operation, total_s: float) -> float:

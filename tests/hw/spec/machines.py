@@ -1,9 +1,13 @@
-"""A small machine that tests take apart."""
+"""A small machine that tests take apart, and how they look at a refusal."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from hw.spec.system import System
 from workloads.documents import parse_yaml
+from workloads.errors import InputError
 from workloads.validation import validate
 
 SMALL = """\
@@ -48,3 +52,12 @@ def small(*changes: tuple[str, str]) -> System:
         assert old in text
         text = text.replace(old, new, 1)
     return validate(System, parse_yaml(text, "small.yaml"))
+
+
+def refusal(call: Callable[..., Any], *arguments: Any) -> InputError | None:
+    """The `InputError` that a call raises, or None when it returns; any other exception passes."""
+    try:
+        call(*arguments)
+    except InputError as error:
+        return error
+    return None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hw.spec.load import dump_system, load_system, override, system_json_schema, system_names
 from hw.spec.system import System
-from tests.hw.spec.machines import SMALL, small
+from tests.hw.spec.machines import SMALL, refusal, small
 from workloads.documents import parse_yaml
 from workloads.errors import InputError
 from workloads.validation import validate
@@ -85,7 +85,8 @@ def test_override_sets_what_is_not_a_number() -> None:
     system = override(small(), ["fabric={topology: ring, bandwidth: 1 GB/s}", "devices=2", "links.bus.shared=true"])
     assert system.fabric is not None
     assert system.fabric.bandwidth_bytes_per_s == 1e9
-    assert system.links["bus"].shared and not system.links["bus"].sources
+    assert system.links["bus"].shared
+    assert not system.links["bus"].sources
     assert override(system, ["fabric.latency=1 us"]).fabric.latency_s == 1e-6  # type: ignore[union-attr]
     assert override(small(), ["engines.core.energy.fp32=3 pJ"]).engines["core"].energy("fp32") == 3e-12
     assert override(small(), []) == small()
@@ -132,10 +133,8 @@ def test_override_refuses_with_this_text(setting: str, message: str) -> None:
 
 @given(path=st.text(alphabet="tiersdcapy.[]0 ", max_size=30), value=st.text(max_size=20))
 def test_any_setting_is_applied_or_an_input_error(path: str, value: str) -> None:
-    try:
-        assert isinstance(override(small(), [f"{path}={value}"]), System)
-    except InputError as error:
-        assert error.file is None
+    error = refusal(override, small(), [f"{path}={value}"])
+    assert error is None or error.file is None
 
 
 def test_schema_names_every_field_and_shows_defaults_with_units() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from hw.spec import quantity as q
+from tests.hw.spec.machines import refusal
 from workloads.errors import InputError
 
 DIMENSIONS = (q.BYTES, q.BANDWIDTH, q.SECONDS, q.ENERGY_PER_BIT, q.ENERGY_PER_OPERATION, q.OPERATION_RATE, q.POWER)
@@ -114,10 +115,8 @@ def test_round_trip_of_whole_bytes_is_exact(value: int) -> None:
 @given(text=st.text(max_size=40))
 def test_any_text_parses_or_is_an_input_error(text: str) -> None:
     for dimension in DIMENSIONS:
-        try:
-            assert math.isfinite(q.parse_quantity(text, dimension))
-        except InputError as error:
-            assert dimension.phrase in str(error)
+        error = refusal(q.parse_quantity, text, dimension)
+        assert dimension.phrase in str(error) if error else math.isfinite(q.parse_quantity(text, dimension))
 
 
 @pytest.mark.parametrize(
@@ -185,4 +184,5 @@ def test_json_holds_text_that_reads_back() -> None:
 def test_schema_accepts_what_the_parser_accepts(text: str) -> None:
     pattern = _Part.model_json_schema()["properties"]["size"]["pattern"]
     assert re.search(pattern, text)
-    assert not re.search(pattern, "80") and not re.search(pattern, "80 GB/s")
+    assert not re.search(pattern, "80")
+    assert not re.search(pattern, "80 GB/s")

@@ -56,7 +56,11 @@ def test_small_machine() -> None:
             "small.yaml:17: tiers.cache.kind: found 'rram'; "
             "expected 'sram', 'hbm', 'dram', 'cxl' or 'flash'; did you mean 'sram'?",
         ),
-        ("holds: tiles", "holds: [tiles]", "small.yaml:21: tiers.cache.holds: found a list; expected 'tensors' or 'tiles'"),
+        (
+            "holds: tiles",
+            "holds: [tiles]",
+            "small.yaml:21: tiers.cache.holds: found a list; expected 'tensors' or 'tiles'",
+        ),
         ("shared: true", "shared: yes", "small.yaml:27: tiers.disk.shared: found 'yes'; expected true or false"),
         (
             "{fp32: 1 TFLOP/s}",
@@ -65,14 +69,27 @@ def test_small_machine() -> None:
             "fp16, fp32, fp4_e2m1, fp64, fp8_e4m3, fp8_e5m2, int16, int2_g64, int32, int3_g128 and 14 more; "
             "did you mean 'fp32'?",
         ),
-        ("{fp32: 1 TFLOP/s}", "{}", "small.yaml:6: engines.core.throughput: found a mapping; expected at least 1 entries"),
-        ("{fp32: 1 TFLOP/s}", "1 TFLOP/s", "small.yaml:6: engines.core.throughput: found '1 TFLOP/s'; expected a mapping"),
+        (
+            "{fp32: 1 TFLOP/s}",
+            "{}",
+            "small.yaml:6: engines.core.throughput: found a mapping; expected at least 1 entries",
+        ),
+        (
+            "{fp32: 1 TFLOP/s}",
+            "1 TFLOP/s",
+            "small.yaml:6: engines.core.throughput: found '1 TFLOP/s'; expected a mapping",
+        ),
         ("[disk, ddr]", "[disk]", "small.yaml:30: links.bus.between[1]: missing entry"),
         ("[disk, ddr]", "disk", "small.yaml:30: links.bus.between: found 'disk'; expected a list"),
         ("name: small", "name: small\ndevices: 0", "small.yaml:2: devices: found 0; expected more than 0"),
         ("name: small", "name: small\ndevices: 1.5", "small.yaml:2: devices: found 1.5; expected a whole number"),
         ("name: small", "name: ''", "small.yaml:1: name: found ''; expected text of at least 1 characters"),
-        ("  ddr:\n", "  d.r:\n", "small.yaml:9: tiers.d.r: found 'd.r'; expected text that matches "),
+        (
+            "  ddr:\n",
+            "  d.r:\n",
+            "small.yaml:9: tiers.d.r: found 'd.r'; "
+            "expected a name of at most 40 letters, digits, '-' and '_' that starts with a letter",
+        ),
         (
             "stated: data sheet",
             "a data sheet",
@@ -84,8 +101,7 @@ def test_small_machine() -> None:
 def test_a_wrong_field_is_refused_with_this_text(old: str, new: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         small((old, new))
-    text = str(caught.value)
-    assert text.startswith(message) if message.endswith("matches ") else text == message
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(
@@ -98,11 +114,16 @@ def test_a_wrong_field_is_refused_with_this_text(old: str, new: str, message: st
             "did you mean 'disk'?",
         ),
         ("[disk, ddr]", "[ddr, ddr]", "small.yaml:30: links.bus.between: joins 'ddr' to itself; expected two tiers"),
-        ("  bus:", "  ddr:", "small.yaml:29: links.ddr: 'ddr' is a tier's name too; expected another name for the link"),
+        (
+            "  bus:",
+            "  ddr:",
+            "small.yaml:29: links.ddr: 'ddr' is a tier's name too; expected another name for the link",
+        ),
         (
             "home: ddr",
             "home: drr",
-            "small.yaml:5: engines.core.home: unknown tier 'drr'; expected one of cache, ddr, disk; did you mean 'ddr'?",
+            "small.yaml:5: engines.core.home: unknown tier 'drr'; expected one of cache, ddr, disk; "
+            "did you mean 'ddr'?",
         ),
         (
             "home: ddr",
@@ -117,33 +138,33 @@ def test_a_wrong_field_is_refused_with_this_text(old: str, new: str, message: st
             "did you mean 'cache'?",
         ),
         (
-            "[disk, ddr]",
-            "[disk, cache]",
-            "small.yaml:22: tiers.disk: no links lead from tier 'disk' to 'ddr', the home of engine 'core'; "
-            "expected a link between the two, direct or through other tiers",
-        ),
-        (
             "name: small",
             "name: small\ndevices: 4",
             "small.yaml:2: devices: 4 devices have no fabric; expected 1, or a fabric that joins the devices",
         ),
         (
-            "capacity: \"stated",
-            "capacyti: \"stated",
-            "small.yaml:15: tiers.ddr.sources.capacyti: unknown field 'capacyti'; expected one of capacity, granularity, "
-            "holds, kind, latency, read_bandwidth, read_energy, shared, static_power, write_bandwidth, write_energy; "
+            'capacity: "stated',
+            'capacyti: "stated',
+            "small.yaml:15: tiers.ddr.sources.capacyti: unknown field 'capacyti'; "
+            "expected one of capacity, granularity, holds, kind, latency, read_bandwidth, read_energy, shared, "
+            "static_power, write_bandwidth, write_energy; "
             "did you mean 'capacity'?",
         ),
     ],
 )
 def test_parts_that_contradict_each_other_are_refused_with_this_text(old: str, new: str, message: str) -> None:
-    if "disk, cache" in new:
-        old_new = [(old, new), ("buffers: [cache]", "buffers: []")]
-    else:
-        old_new = [(old, new)]
     with pytest.raises(InputError) as caught:
-        small(*old_new)
+        small((old, new))
     assert str(caught.value) == message
+
+
+def test_a_tier_that_no_link_reaches_is_refused_with_this_text() -> None:
+    with pytest.raises(InputError) as caught:
+        small(("[disk, ddr]", "[disk, cache]"), ("buffers: [cache]", "buffers: []"))
+    assert str(caught.value) == (
+        "small.yaml:22: tiers.disk: no links lead from tier 'disk' to 'ddr', the home of engine 'core'; "
+        "expected a link between the two, direct or through other tiers"
+    )
 
 
 def test_a_buffer_that_holds_tensors_needs_no_link() -> None:

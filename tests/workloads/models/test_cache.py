@@ -57,7 +57,7 @@ def test_narrow_formats_spread_their_scales() -> None:
 
 
 def test_unknown_format_names_the_nearest() -> None:
-    with pytest.raises(InputError, match="unknown number format 'fp16b'.*did you mean 'fp16'"):
+    with pytest.raises(InputError, match=r"unknown number format 'fp16b'.*did you mean 'fp16'"):
         kv_bytes_per_token(model("Llama-3-8B"), "fp16b")
 
 

@@ -37,13 +37,7 @@ def test_latent_attention_by_hand() -> None:
     """DeepSeek-V3's attention layer: down and up projections of queries and of keys and values, output, norms."""
     deepseek = model("DeepSeek-V3")
     dense, _ = deepseek.blocks
-    attention = (
-        7168 * 1536
-        + 1536 * 128 * (128 + 64)
-        + 7168 * (512 + 64)
-        + 512 * 128 * (128 + 128)
-        + 128 * 128 * 7168
-    )
+    attention = 7168 * 1536 + 1536 * 128 * (128 + 64) + 7168 * (512 + 64) + 512 * 128 * (128 + 128) + 128 * 128 * 7168
     norms = 2 * 7168 + 1536 + 512
     assert block_parameters(dense, 7168) == attention + norms + 3 * 7168 * 18_432
 
@@ -186,7 +180,15 @@ def test_one_more_layer_adds_its_block(drawn: Model, data: st.DataObject) -> Non
 @given(models())
 def test_parts_sum_and_active_is_at_most_all(drawn: Model) -> None:
     count = parameters(drawn)
-    parts = (count.embedding, count.positions, count.attention, count.feed_forward, count.router, count.norms, count.head)
+    parts = (
+        count.embedding,
+        count.positions,
+        count.attention,
+        count.feed_forward,
+        count.router,
+        count.norms,
+        count.head,
+    )
     assert sum(parts) == count.total
     assert min(parts) >= 0
     assert 0 < count.active <= count.total

@@ -100,9 +100,8 @@ def gpt_oss(config: Config, name: str) -> Model:
         *_SIZES, "intermediate_size", "num_key_value_heads", "head_dim", "sliding_window", _LOCAL_EXPERTS, top_k
     )
     hidden, layers = config.count("hidden_size"), layer_count(config)
-    # The gate is clamped and scaled inside the activation (model card, section 2.2), hence a name of its own.
-    kind = "swiglu_clamped" if config.has("swiglu_limit") else activation(config, "hidden_act", "silu")
-    expert = FeedForward(config.count("intermediate_size"), gated=True, activation=kind, bias=True)
+    # The gate is clamped and has a residual inside (model card, section 2.2), whatever the files name as activation.
+    expert = FeedForward(config.count("intermediate_size"), gated=True, activation="swiglu_clamped", bias=True)
     experts = mixture(config, _LOCAL_EXPERTS, top_k, expert, router_bias=True)
     bias = config.flag("attention_bias", True)
     base = replace(attention(config, hidden), qkv_bias=bias, output_bias=bias, sinks=True)
