@@ -138,3 +138,15 @@ def schema(
     from dse.cli.listing import run_schema
 
     run_schema(out)
+
+
+@app.command()
+def validate(
+    measurements: Annotated[Path, typer.Argument(help="A CSV file of measured latencies.")],
+    report: Annotated[Path | None, typer.Option(help="Write the accuracy report (Markdown) to this file.")] = None,
+    json: Json = False,
+) -> None:
+    """Error of our predictions per operation, phase and GPU."""
+    from dse.cli.validate import run_validate
+
+    run_validate(measurements, report=report, as_json=json)

@@ -23,6 +23,9 @@ _GROUPS = {
 }
 
 
+_PHASE = 2
+
+
 @dataclass(frozen=True)
 class ComparisonRow:
     """One quantity of two results: both values with units, and how many times the first value the second is.
@@ -37,9 +40,9 @@ class ComparisonRow:
 
 
 def labels(results: Sequence[Result]) -> tuple[str, ...]:
-    """A short name for each result: what tells them apart, the system's name if nothing does.
+    """A short name for each result: as much as tells them apart, its phase if they differ in it.
 
-    >>> # two systems, one model: ('h100-sxm', 'laptop-nvme'); one system, two phases: ('prefill', 'decode')
+    Two systems running one model are ``('h100-sxm', 'laptop-nvme')``, two phases on one ``('prefill', 'decode')``.
     """
     aspects = [
         [result.system for result in results],
@@ -51,7 +54,11 @@ def labels(results: Sequence[Result]) -> tuple[str, ...]:
         [f"{result.formats.get('weights', '')} weights" for result in results],
     ]
     differing = [aspect for aspect in aspects if len(set(aspect)) > 1] or [aspects[0]]
-    return tuple(", ".join(parts) for parts in zip(*differing, strict=True))
+    chosen = differing[:1]
+    for aspect in differing[1:]:
+        if aspect is aspects[_PHASE] or len(set(zip(*chosen, strict=True))) < len(results):
+            chosen.append(aspect)
+    return tuple(", ".join(parts) for parts in zip(*chosen, strict=True))
 
 
 def comparison(first: Result, second: Result) -> tuple[ComparisonRow, ...]:

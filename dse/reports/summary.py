@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dse.reports.names import charge_kind, charge_text
-from dse.reports.units_text import bytes_text, joules_text, number_text, percent_text, seconds_text
+from dse.reports.units_text import engineering, joules_text, number_text, percent_text, seconds_text
 from simulator.result import OpRow, Result
 
 __all__ = [
@@ -85,17 +85,14 @@ def headline(result: Result) -> tuple[tuple[str, str], ...]:
     """The figures people ask for first, as (name, value with unit)."""
     long_name = {"prefill": "time to first token (TTFT)", "decode": "time per output token (TPOT)"}
     tokens = "prompt tokens per second" if result.phase == "prefill" else "tokens per second"
-    energy = result.total_energy_j
-    bound = result.bounds
+    energy, bound = result.total_energy_j, result.bounds
+    power_w, share = energy / result.latency_s, percent_text(bound.latency_s / result.latency_s)
     what = "bytes" if bound.bytes_s >= bound.compute_s else "operations"
     return (
         (long_name.get(result.phase, "time per step"), seconds_text(result.latency_s)),
         (tokens, number_text(result.tokens_per_s)),
-        ("energy per token", f"{joules_text(energy / result.tokens)} (mean power {number_text(energy / result.latency_s)} W)"),
-        (
-            "lower bound",
-            f"{seconds_text(bound.latency_s)} by {what}, {percent_text(bound.latency_s / result.latency_s)} of the latency",
-        ),
+        ("energy per token", f"{joules_text(energy / result.tokens)} (mean power {engineering(power_w, 'W')})"),
+        ("lower bound", f"{seconds_text(bound.latency_s)} by {what}, {share} of the latency"),
     )
 
 

@@ -34,6 +34,7 @@ __all__ = [
 WIDTH = 80
 _BAR = 18
 _MOST_OPERATIONS = 8
+_FORMATS_SHOWN = ("weights", "kv_cache")
 _ASCII = {"µ": "u", "×": "x", "→": "->", "█": "#", "…": "~", "·": "-"}
 
 
@@ -82,7 +83,7 @@ def report_table(result: Result) -> RenderableType:
     from rich.text import Text
 
     formats = result.formats
-    kept = f"weights {formats['weights']}, KV cache {formats['kv_cache']}" if {"weights", "kv_cache"} <= set(formats) else ""
+    kept = ", ".join(f"{kind.replace('_', ' ')} {name}" for kind, name in formats.items() if kind in _FORMATS_SHOWN)
     where = f"{result.devices} × {result.system}" if result.devices > 1 else result.system
     details = ", ".join(part for part in (f"on {where}", f"{result.fidelity} fidelity", kept) if part)
     parts: list[RenderableType] = [Text(case_text(result), style="bold"), Text(details), Text()]
@@ -158,7 +159,8 @@ def comparison_table(first: Result, second: Result) -> RenderableType:
             table.add_row(f"  {row.name}" if row.inset else row.name, *row.values, row.ratio)
         else:
             table.add_row(row.name, "", "", "", style="bold")
-    said = [Text(f"  {name}: {bottleneck_sentence(result)}") for name, result in zip(names, (first, second), strict=True)]
+    pairs = zip(names, (first, second), strict=True)
+    said = [Text(f"{name}: {bottleneck_sentence(result)}") for name, result in pairs]
     return Group(table, Text(), *said)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from workloads.einsum.expressions import Access, Call, Constant, Coordinate, Expression, Index, Size, walk
+from workloads.einsum.expressions import Access, Call, Constant, Coordinate, Expression, Index, Number, Size, walk
 from workloads.einsum.ir import Cascade, Einsum, Tensor
 from workloads.einsum.masks import survival
 from workloads.einsum.printer import print_expression

@@ -3,6 +3,7 @@
 A *fiber* is all coordinates of one rank of an input, the input's other coordinates held fixed. A fact says how one tensor
 (or one point of an Einsum) hangs on such a fiber:
 
+- ``visit``: it is an element of the input itself;
 - ``carry``: it still has the fiber's coordinate, so using it visits the fiber (or a kept copy of it);
 - ``wait``: it sums the fiber up as far as a place (a block's maximum, a running state), and is known from there on;
 - ``end``: it needs every element of the fiber.
@@ -56,12 +57,14 @@ class Place:
     """A position on the fiber: the ranks (or axes) that give it, a constant offset, and windows that reach ahead of it.
 
     ``direction`` is 1 or -1 when the position was reached by a running state that rises or falls, otherwise 0.
+    ``gathered`` marks positions named by an index tensor: what was picked is a fiber of its own from then on.
     """
 
     names: frozenset[Name]
     offset: int = 0
     ahead: frozenset[str] = frozenset()
     direction: int = 0
+    gathered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ def merged(facts: Iterable[Fact]) -> frozenset[Fact]:
     for fact in facts:
         place = fact.place
         names = tuple(relation.name if relation is not None else None for relation in fact.others)
-        key = (fact.kind, fact.passes, place.names, place.ahead, place.direction, names)
+        key = (fact.kind, fact.passes, place.names, place.ahead, place.direction, place.gathered, names)
         known = table.get(key)
         if known is None:
             table[key] = fact

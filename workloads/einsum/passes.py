@@ -70,9 +70,10 @@ def count_passes(cascade: Cascade) -> tuple[PassCount, ...]:
     for name in cascade.inputs:
         for axis, dim in enumerate(cascade.tensors[name].dims):
             counts.append(_Fiber(cascade, name, axis, None).count())
-            for split in cascade.splits:
-                if split.rank == dim.rank and _is_joined(cascade, name, axis):
-                    counts.append(_Fiber(cascade, name, axis, split.inner).count())
+            pieces = [
+                split.inner for split in cascade.splits if split.rank == dim.rank and _is_joined(cascade, name, axis)
+            ]
+            counts += [_Fiber(cascade, name, axis, piece).count() for piece in pieces]
     return tuple(counts)
 
 
@@ -115,8 +116,7 @@ class _Fiber:
         else:
             live = Footprint(tuple(sorted(self.blocks)), self.reach + (0 if self.blocks else 1))
         steps = [f"pass 1: {self.tensor} is first visited along {rank}"]
-        for passes in sorted(self.reasons, key=Count.key):
-            steps.append(f"pass {passes}: {self.reasons[passes]}")
+        steps += [f"pass {passes}: {self.reasons[passes]}" for passes in sorted(self.reasons, key=Count.key)]
         return PassCount(self.tensor, rank, self.most, live, tuple(steps), self.piece is not None)
 
     # --- Einsums in running order
@@ -162,11 +162,12 @@ class _Fiber:
     def einsum(self, einsum: Einsum) -> frozenset[Fact]:
         """The facts of what an Einsum writes, after noting the passes it needs."""
         facts = {fact for operand in einsum.operands for fact in self.read(operand)}
-        touches = [fact for fact in facts if fact.kind == "carry"]
-        results: list[Fact] = [fact for fact in facts if fact.kind != "carry"]
-        rest = sorted(results, key=lambda fact: (fact.passes.key(), fact.by))
-        for touch in sorted(touches, key=lambda fact: fact.passes.key()):
-            results.append(replace(touch, passes=self.visit(einsum, touch, touches, rest)))
+        touches = [fact for fact in facts if fact.kind in ("visit", "carry")]
+        results: list[Fact] = [fact for fact in facts if fact.kind in ("wait", "end")]
+        rest = sorted(results, key=_order)
+        results += [
+            replace(touch, passes=self.visit(einsum, touch, touches, rest)) for touch in sorted(touches, key=_order)
+        ]
         return frozenset(written for fact in results for written in self.write(einsum, fact))
 
     def visit(self, einsum: Einsum, touch: Fact, touches: list[Fact], rest: list[Fact]) -> Count:
@@ -176,7 +177,8 @@ class _Fiber:
             (frozenset([rank]), direction) for rank, direction, _ in self.loops if rank in touch.place.names
         }
         for fact in rest:
-            if not same_fiber(touch, fact):
+            picked = touch.kind == "carry" and touch.place.gathered
+            if not same_fiber(touch, fact) or (picked and not fact.place.gathered):
                 continue
             if fact.kind == "end":
                 passes = self.later(passes, fact, einsum)
@@ -200,7 +202,9 @@ class _Fiber:
         if needed.key() <= passes.key():
             return passes
         done = "" if fact.passes == Count(1) else f" in pass {fact.passes}"
-        self.reasons[needed] = f"{einsum.label} visits it together with {fact.by}, which needed the whole fiber{done}"
+        # The first Einsum that needs the pass explains it; a loop meets the same one again.
+        text = f"{einsum.label} visits it together with {fact.by}, which needed the whole fiber{done}"
+        self.reasons.setdefault(needed, text)
         return needed
 
     def keep(self, fact: Fact, touch: Fact) -> None:
@@ -249,7 +253,8 @@ class _Fiber:
         if not names:
             return []
         name, offset = _single(index)
-        return [Fact("carry", Count(1), Place(names, offset if name is not None else 0), tuple(others), self.tensor)]
+        place = Place(names, offset if name is not None else 0, gathered=bool(index.gathers))
+        return [Fact("visit", Count(1), place, tuple(others), self.tensor)]
 
     def write(self, einsum: Einsum, fact: Fact) -> list[Fact]:
         """A fact of an Einsum's points as a fact of its output, by axis."""
@@ -268,15 +273,17 @@ class _Fiber:
         left = frozenset(name for name in fact.place.names if name in axes)
         gone = fact.place.names - left
         if not left:
-            return [replace(fact, kind="end", place=Place(frozenset()), others=others, by=einsum.label)]
-        kind, ahead = fact.kind, fact.place.ahead
-        if gone and fact.kind == "carry":
+            place = Place(frozenset(), gathered=fact.place.gathered)
+            return [replace(fact, kind="end", place=place, others=others, by=einsum.label)]
+        kind, ahead = "carry" if fact.kind == "visit" else fact.kind, fact.place.ahead
+        if gone and kind == "carry" and not fact.place.gathered:
             if self.is_block(fact.place.names):
                 kind = "wait"
             else:
                 ahead |= frozenset(str(name) for name in gone)
         offset = fact.place.offset - sum(axes[name][1] for name in left)
-        place = Place(frozenset[Name](axes[name][0] for name in left), offset, ahead, fact.place.direction)
+        names = frozenset[Name](axes[name][0] for name in left)
+        place = replace(fact.place, names=names, offset=offset, ahead=ahead)
         return [replace(fact, kind=kind, place=place, others=others, by=einsum.label)]
 
     def is_block(self, names: frozenset[Name]) -> bool:
@@ -299,15 +306,17 @@ def _seen_through(fact: Fact, access: Access, state: tuple[str, int] | None) -> 
         if index.is_constant:
             if not any(isinstance(factor, Size) for term in index.terms for factor in term.factors):
                 return None
-            return replace(fact, kind="end", place=Place(frozenset()), by=access.tensor)
+            return replace(fact, kind="end", place=Place(frozenset(), gathered=fact.place.gathered), by=access.tensor)
         names |= set(index.ranks)
         offset += _single(index)[1]
-    place = replace(fact.place, names=frozenset(names), offset=offset)
+    gathered = fact.place.gathered or any(access.indices[int(axis)].gathers for axis in fact.place.names)
+    place = replace(fact.place, names=frozenset(names), offset=offset, gathered=gathered)
     if state is not None:
         # What a running state holds is kept by its nature: reading it does not visit the fiber again.
         place = replace(place, direction=state[1] if state[0] in names else place.direction)
         return replace(fact, kind="wait", place=place)
-    return replace(fact, place=place)
+    # Picking elements of an intermediate by index visits it once more, as picking from the input does.
+    return replace(fact, kind="visit" if gathered and not fact.place.gathered else fact.kind, place=place)
 
 
 def _single(index: Index) -> tuple[str | None, int]:
@@ -315,6 +324,12 @@ def _single(index: Index) -> tuple[str | None, int]:
     ranks = index.ranks
     offset = offset_along(index, ranks[0]) if len(ranks) == 1 else None
     return (None, 0) if offset is None else (ranks[0], offset)
+
+
+def _order(fact: Fact) -> tuple[object, ...]:
+    """A fixed order for facts, so that explanations do not change from run to run."""
+    place = fact.place
+    return fact.passes.key(), fact.by, fact.kind, sorted(map(str, place.names)), place.offset, str(fact.others)
 
 
 def _conflict(a: tuple[frozenset[Name], int], b: tuple[frozenset[Name], int]) -> bool:

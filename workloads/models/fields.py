@@ -43,7 +43,8 @@ def key_lines(text: str) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Config:
-    """The keys and values of a configuration, the ``file`` they came from and its ``text``, both for errors.
+    """The keys and values of a configuration; the ``file`` they came from, its ``text`` and the ``path`` of dotted keys
+    that leads to them are for errors.
 
     A key whose value is null counts as absent, as it does in the files themselves. Every method raises `InputError`
     when the value is missing without a default, or not of the kind asked for.
@@ -52,13 +53,15 @@ class Config:
     values: Mapping[str, object]
     file: str | None = None
     text: str = ""
+    path: str = ""
 
     def error(
         self, field: str | None, problem: str, expected: str | None = None, nearest: str | None = None
     ) -> InputError:
         """An error about ``field``, placed at its line where the configuration came from a file."""
-        line = key_lines(self.text).get(field.split(".")[0]) if field and self.text else None
-        return InputError(problem, expected=expected, field=field, file=self.file, line=line, nearest=nearest)
+        line = key_lines(self.text).get((self.path + field).split(".")[0]) if field and self.text else None
+        where = self.path + field if field else None
+        return InputError(problem, expected=expected, field=where, file=self.file, line=line, nearest=nearest)
 
     def has(self, key: Key) -> bool:
         """Whether ``key`` is present and not null."""
@@ -157,12 +160,12 @@ class Config:
             return None
         if not isinstance(value, Mapping):
             raise self.error(key, f"found {_shown(value)}", "an object with keys")
-        return Config({str(name): item for name, item in value.items()}, self.file)
+        return Config({str(name): item for name, item in value.items()}, self.file, self.text, f"{self.path}{key}.")
 
     def _absent(self, key: Key, default: T | None) -> T:
         if default is None:
             name = key if isinstance(key, str) else key[0]
-            raise InputError(f"missing key {name}", field=name, file=self.file)
+            raise self.error(name, f"missing key {name}")
         return default
 
 

@@ -79,7 +79,7 @@ def _compressed_format(section: Config) -> str:
     first = groups.section(next(iter(groups.values))) if groups is not None and groups.values else None
     weights = first.section("weights") if first is not None else None
     if weights is None:
-        raise section.error("quantization_config", "no weights in config_groups", "config_groups.<group>.weights")
+        raise section.error("config_groups", "names no weights", "config_groups.<group>.weights")
     bits, group = weights.count("num_bits", most=16), weights.count("group_size", -1, least=-1)
     if weights.word("type", "int") == "int":
         return _integer_format(bits, group)

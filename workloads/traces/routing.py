@@ -50,7 +50,8 @@ class RoutingStream:
         """The different experts of one step and layer, in the order of their first use."""
         flat = self.picks[step, layer].ravel()
         _, first = np.unique(flat, return_index=True)
-        return flat[np.sort(first)]
+        distinct: NDArray[np.int64] = flat[np.sort(first)]
+        return distinct
 
     def accesses(self, layer: int) -> Iterator[list[int]]:
         """The distinct experts of ``layer``, step after step."""

@@ -41,7 +41,8 @@ class Box:
 
     def holds(self, other: Box) -> bool:
         """Whether all of the other box lies inside."""
-        return self.left <= other.left and self.bottom <= other.bottom and self.right >= other.right and self.top >= other.top
+        across = self.left <= other.left and other.right <= self.right
+        return across and self.bottom <= other.bottom and other.top <= self.top
 
     def nearest(self, x: float, y: float) -> tuple[float, float]:
         """The point of the box closest to a point."""
@@ -105,7 +106,7 @@ def find_spot(
             reach = radius + distance * unit
             cos, sin = math.cos(angle), math.sin(angle)
             # From the point outwards to the middle of the label, so that its near edge is `reach` away.
-            across = min(width / 2 / abs(cos) if abs(cos) > 1e-9 else math.inf, height / 2 / abs(sin) if abs(sin) > 1e-9 else math.inf)
+            across = min(width / 2 / max(abs(cos), 1e-9), height / 2 / max(abs(sin), 1e-9))
             box = Box.around(x + cos * (reach + across), y + sin * (reach + across), width, height)
             leader = None
             cost = obstacles.cost(box) + 4.0 * distance * unit + 3.0 * abs(sin) * unit

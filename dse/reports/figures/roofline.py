@@ -19,7 +19,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from dse.reports.figures.labels import Box, Obstacles, find_spot
 from dse.reports.figures.style import DOUBLE_WIDTH_IN, INK, MUTED, kind_colour, new_figure, paper_style
-from dse.reports.figures.titles import is_wide, title
+from dse.reports.figures.titles import is_wide, result_title, to_the_left
 from dse.reports.summary import Operation, operations
 from dse.reports.units_text import engineering, number_text, percent_text
 from hw.spec.system import System
@@ -55,7 +55,7 @@ class Ceilings:
 
 
 def ceilings(result: Result, system: System) -> Ceilings:
-    """The ceilings that concern a result: engines it used, tiers they compute in, paths its tensors are streamed over."""
+    """The ceilings that concern a result: engines it used, tiers they compute in, paths its tensors take to them."""
     used = [name for name in system.engines if result.utilisation.get(name, 0.0) > 0] or list(system.engines)
     peaks, bandwidths = {}, {}
     for name in used:
@@ -83,10 +83,11 @@ def roofline(result: Result, system: System, *, width_in: float = DOUBLE_WIDTH_I
         axes = figure.add_subplot()
         _frame(axes, result, shown, roofs)
         _legend(figure, shown, wide=is_wide(width_in))
-        title(axes, result, width_in)
+        axes.set_title(result_title(result, width_in), color=INK, pad=4)
         # Labels go between what is drawn, so everything must have its place before them.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
+        to_the_left(axes)
         obstacles = _draw_operations(axes, result, shown)
         lines = _draw_ceilings(axes, roofs, _rate_unit(result), obstacles)
         _label_operations(axes, shown, obstacles)
@@ -126,7 +127,7 @@ def _whole_step(result: Result) -> tuple[float, float]:
 def _legend(figure: Figure, shown: Sequence[Operation], *, wide: bool) -> None:
     kinds = list(dict.fromkeys(op.kind for op in shown))
     handles = [
-        Line2D([], [], ls="", marker="o", ms=5, mfc=kind_colour(kind), mec="white", mew=0.4, label=kind.replace("_", " "))
+        Line2D([], [], ls="", marker="o", ms=5, mfc=kind_colour(kind), mec="white", label=kind.replace("_", " "))
         for kind in kinds
     ]
     handles.append(Line2D([], [], ls="", marker="D", ms=5, mfc="none", mec=INK, mew=1.0, label="whole step"))
@@ -149,9 +150,7 @@ def _draw_operations(axes: Axes, result: Result, shown: Sequence[Operation]) -> 
     for op in shown:
         at = (op.intensity_ops_per_byte, op.ops_per_s / _TERA)
         area = _area(op, total)
-        axes.scatter(
-            *at, s=area, color=kind_colour(op.kind), alpha=0.85, edgecolors="white", linewidths=0.4, zorder=3
-        )
+        axes.scatter(*at, s=area, color=kind_colour(op.kind), alpha=0.85, edgecolors="white", linewidths=0.4, zorder=3)
         side = 2 * _radius(axes, area)
         obstacles.boxes.append(Box.around(*pixel(at), side, side))
     x, y = _whole_step(result)
@@ -216,9 +215,9 @@ def _name_line(
     assert best is not None
     _, x, y, boxes = best
     obstacles.boxes += boxes
-    at_data = axes.transData.inverted().transform((x, y))
+    across, upward = axes.transData.inverted().transform((x, y))
     axes.text(
-        *at_data, name, rotation=math.degrees(angle), rotation_mode="anchor", ha="center", va="center_baseline",
+        across, upward, name, rotation=math.degrees(angle), rotation_mode="anchor", ha="center", va="center_baseline",
         color=MUTED, zorder=5,
     )  # fmt: skip
 
@@ -265,7 +264,7 @@ def _radius(axes: Axes, area: float) -> float:
 
 def _unit(axes: Axes) -> float:
     """Pixels per typographic point."""
-    return axes.get_figure(root=True).dpi / 72
+    return axes.figure.dpi / 72
 
 
 def _pixels(axes: Axes) -> Callable[[tuple[float, float]], tuple[float, float]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
 import matplotlib.style
@@ -24,6 +25,7 @@ __all__ = [
     "MUTED",
     "RESOURCE_COLOURS",
     "ROLE_COLOURS",
+    "Colour",
     "contrasting",
     "kind_colour",
     "new_figure",
@@ -32,6 +34,8 @@ __all__ = [
     "svg_bytes",
     "tints",
 ]
+
+Colour = str | tuple[float, float, float]
 
 COLUMN_WIDTH_IN = 3.4
 DOUBLE_WIDTH_IN = 7.0
@@ -77,7 +81,8 @@ ROLE_COLOURS = {
 }
 """What memory holds, by role."""
 
-_PARAMETERS = {
+# matplotlib types the keys as literals; a test checks that it knows them.
+_PARAMETERS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so it is the same everywhere
     "font.size": 7.0,
     "axes.titlesize": 7.5,
@@ -165,7 +170,7 @@ def tints(colour: str, count: int) -> Sequence[tuple[float, float, float]]:
     return [(red + (1 - red) * s, green + (1 - green) * s, blue + (1 - blue) * s) for s in steps]
 
 
-def contrasting(colour: str | tuple[float, float, float]) -> str:
+def contrasting(colour: Colour) -> str:
     """White or ink, whichever is easier to read on ``colour`` (by relative luminance, WCAG 2.1)."""
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(colour)]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

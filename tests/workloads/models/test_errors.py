@@ -97,6 +97,8 @@ def test_wrong_value(change: dict[str, object], expected: str) -> None:
 def test_wrong_names_suggest_the_nearest() -> None:
     assert message(LLAMA | {"hidden_act": "sylu"}).endswith("did you mean 'silu'?")
     assert message(LLAMA | {"torch_dtype": "bfloat61"}).endswith("did you mean 'bfloat16'?")
+    nameless = LLAMA | {"quantization_config": {"bits": 3, "group_size": 64}}
+    assert message(nameless) == "quantization_config.quant_method: missing key quant_method"
     wrong = LLAMA | {"quantization_config": {"quant_method": "gptqq"}}
     assert message(wrong).startswith("quantization_config.quant_method: unknown quantisation method 'gptqq'")
 

@@ -33,7 +33,9 @@ def test_a_workload_stores_every_parameter_of_the_model_once(name: str) -> None:
     assert weights == pytest.approx(weight_bytes(model(name)), rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["Llama-2-7B", "Llama-3.1-8B", "Mixtral-8x7B", "Qwen3-30B-A3B", "Falcon-7B", "OPT-13B"])
+@pytest.mark.parametrize(
+    "name", ["Llama-2-7B", "Llama-3.1-8B", "Mixtral-8x7B", "Qwen3-30B-A3B", "Falcon-7B", "OPT-13B"]
+)
 @pytest.mark.parametrize("phase", [Prefill(2, 512), Decode(3, 700)])
 def test_contractions_are_the_closed_form_of_the_architecture(name: str, phase: Phase) -> None:
     before = 0 if isinstance(phase, Prefill) else phase.context - 1
@@ -62,7 +64,9 @@ def test_a_window_limits_what_is_kept_and_read() -> None:
     windowed = model("Mistral-7B")
     at_window, beyond = (lower(windowed, Decode(1, tokens)).stored_bytes("kv_cache") for tokens in (4096, 9000))
     assert at_window == beyond == 4096 * 131072
-    assert lower(windowed, Decode(1, 9000)).touched_bytes("read") == lower(windowed, Decode(1, 4096)).touched_bytes("read")
+    assert lower(windowed, Decode(1, 9000)).touched_bytes("read") == lower(windowed, Decode(1, 4096)).touched_bytes(
+        "read"
+    )
 
 
 @settings(max_examples=100, deadline=None)
@@ -114,7 +118,9 @@ def test_distinct_experts_lie_between_one_token_and_all(experts: int, tokens: in
 
 
 def test_positions_beyond_the_table_are_refused() -> None:
-    with pytest.raises(InputError, match="GPT-2 has positions for 1024 tokens, not 1025; expected at most 1024") as caught:
+    with pytest.raises(
+        InputError, match="GPT-2 has positions for 1024 tokens, not 1025; expected at most 1024"
+    ) as caught:
         lower(model("GPT-2"), Prefill(1, 1025))
     assert caught.value.field == "context"
 

@@ -28,8 +28,10 @@ ARCHITECTURES: dict[str, Reader] = {
     "Gemma2ForCausalLM": llama.gemma2,
     "GptOssForCausalLM": mixtures.gpt_oss,
     "GlamForCausalLM": research.glam,
+    "Grok1ForCausalLM": mixtures.grok1,
     "Grok1ModelForCausalLM": mixtures.grok1,
     "LlamaForCausalLM": llama.llama,
+    "MT5ForConditionalGeneration": encoders.t5,
     "MistralForCausalLM": llama.mistral,
     "MixtralForCausalLM": mixtures.mixtral,
     "OPTForCausalLM": gpt.opt,
@@ -46,6 +48,7 @@ ARCHITECTURES: dict[str, Reader] = {
     "SmallThinkerForCausalLM": mixtures.smallthinker,
     "SwitchTransformersForConditionalGeneration": encoders.switch_transformers,
     "T5ForConditionalGeneration": encoders.t5,
+    "T5WithLMHeadModel": encoders.t5,
     "TransfoXLLMHeadModel": research.transformer_xl,
     "XLMWithLMHeadModel": research.xlm,
 }

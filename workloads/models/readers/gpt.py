@@ -184,7 +184,7 @@ def falcon(config: Config, name: str) -> Model:
     layers_key, heads_key = ("num_hidden_layers", "n_layer"), ("num_attention_heads", "n_head")
     config.require(hidden_key, layers_key, heads_key, "vocab_size")
     hidden = config.count(hidden_key)
-    # The first published files carry another model type and always meant the new architecture when they gave KV heads.
+    # Files of the first release lack the flag; their model type for the 40B model alone means the new architecture.
     old_large = config.values.get("model_type") == "RefinedWeb"
     new = config.flag("new_decoder_architecture", old_large)
     heads, kv_heads, head_dim = head_sizes(config, hidden, heads_key, ("num_kv_heads", "n_head_kv"))
