@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import fields
 
 from workloads.errors import InfeasibleError, InputError
 
@@ -73,8 +74,9 @@ def _usage_sentence(error: Exception, message: str) -> str:
 
 def _report(error: InputError | InfeasibleError, kind: str, code: int, as_json: bool) -> int:
     if as_json:
-        fields = {name: value for name, value in vars(error).items() if value is not None}
-        print(json.dumps({"error": {"kind": kind, "message": str(error), **fields}}, indent=2))  # noqa: T201
+        parts = {field.name: getattr(error, field.name) for field in fields(error)}
+        known = {name: value for name, value in parts.items() if value is not None}
+        print(json.dumps({"error": {"kind": kind, "message": str(error), **known}}, indent=2))  # noqa: T201
     else:
         print(f"tiercade: {error}", file=sys.stderr)  # noqa: T201
     return code

@@ -23,7 +23,7 @@ def write_text(path: Path, text: str) -> None:
     if path.is_dir():
         raise InputError("is a folder", expected="a file name", file=str(path))
     if not path.parent.is_dir():
-        raise InputError("no such folder", expected="an existing folder", file=str(path.parent))
+        raise InputError("its folder does not exist", expected="a file in an existing folder", file=str(path))
     handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
 from dse.cli.output import print_document, write_text
 from hw.spec.load import load_system, override
 from hw.spec.system import System
-from mappers.assign import assign_roles, fastest_engines
+from mappers.assign import Assign, assign_roles, fastest_engines
 from mappers.planner import Place
 from simulator.collections import CachedCollection
 from simulator.moves import Move
@@ -79,7 +79,16 @@ class Run:
 
 
 def run_request(request: Request) -> Run:
-    """Resolve a request's names and simulate it."""
+    """Resolve a request's names and simulate it. Errors about a field name the option that sets it."""
+    try:
+        return _run_request(request)
+    except InputError as error:
+        if error.file is None and error.field in {field.name for field in fields(Request)}:
+            raise replace(error, field=f"--{error.field.replace('_', '-')}") from None
+        raise
+
+
+def _run_request(request: Request) -> Run:
     if request.fidelity not in FIDELITIES:
         raise unknown_name("fidelity", request.fidelity, FIDELITIES, field="--fidelity")
     model = choose_model(request.model)
@@ -90,7 +99,7 @@ def run_request(request: Request) -> Run:
     if request.weights is not None:
         formats = replace(formats, experts=None)
     policy = Policy(
-        assign=_assign(request.assign),
+        assign=_assign(request.assign, system),
         place=_place(request.place),
         move=Move(request.ahead),
         collections=_collections(request, model, phase),
@@ -136,17 +145,21 @@ def choose_system(name: str, changes: tuple[str, ...], devices: int | None) -> S
     """A preset or a system file, with the user's changes."""
     system = load_system(name)
     if devices is not None:
-        changes = (f"devices={devices}", *changes)
-    return override(system, list(changes)) if changes else system
+        system = _overridden(system, (f"devices={devices}",), "--devices")
+    return _overridden(system, changes, "--set") if changes else system
+
+
+def _overridden(system: System, changes: tuple[str, ...], option: str) -> System:
+    try:
+        return override(system, changes)
+    except InputError as error:
+        raise replace(error, field=f"{option} {error.field or ''}".rstrip()) from None
 
 
 def _phase(request: Request) -> Phase:
     if request.phase not in PHASES:
         raise unknown_name("phase", request.phase, PHASES, field="--phase")
-    try:
-        return PHASES[request.phase](request.batch, request.context)
-    except InputError as error:
-        raise replace(error, field=f"--{error.field}") from None
+    return PHASES[request.phase](request.batch, request.context)
 
 
 def _pair(option: str, text: str, left: str, right: str) -> tuple[str, str]:
@@ -170,7 +183,7 @@ def _place(words: tuple[str, ...]) -> Place:
 OP_KINDS = ("attention", "elementwise", "gather", "gemm", "grouped_gemm", "norm")
 
 
-def _assign(words: tuple[str, ...]) -> Any:
+def _assign(words: tuple[str, ...], system: System) -> Assign:
     if not words:
         return fastest_engines
     by_kind = {}
@@ -178,6 +191,8 @@ def _assign(words: tuple[str, ...]) -> Any:
         kind, engine = _pair("--assign", word, "KIND", "ENGINE")
         if kind not in OP_KINDS:
             raise unknown_name("kind of operation", kind, OP_KINDS, field="--assign")
+        if engine not in system.engines:
+            raise unknown_name("engine", engine, system.engines, field="--assign")
         by_kind[kind] = engine
     return assign_roles(by_kind)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import TypeAlias
 
 from workloads.einsum.expressions import Access, Index, Size
 from workloads.einsum.facts import Count, Fact, Name, Place, Relation, merged, same_fiber, shifted
@@ -22,6 +23,8 @@ from workloads.einsum.sizes import resolve_sizes
 __all__ = ["Footprint", "PassCount", "count_passes", "pass_counts"]
 
 _ROUNDS = 6
+
+_Order: TypeAlias = tuple[frozenset[Name], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +102,9 @@ class _Fiber:
     tensor: str
     axis: int
     piece: str | None
-    known: dict[str, frozenset[Fact]] = field(default_factory=dict)
+    known: dict[int, frozenset[Fact]] = field(default_factory=dict)
     loops: list[tuple[str, int, frozenset[str]]] = field(default_factory=list)
-    orders: dict[Count, set[tuple[frozenset[Name], int]]] = field(default_factory=dict)
+    orders: dict[Count, set[_Order]] = field(default_factory=dict)
     reasons: dict[Count, str] = field(default_factory=dict)
     most: Count = field(default_factory=lambda: Count(1))
     blocks: set[tuple[str, ...]] = field(default_factory=set)
@@ -123,37 +126,29 @@ class _Fiber:
 
     def group(self, group: Group) -> None:
         if isinstance(group, Step):
-            facts = self.einsum(group.einsum)
-            self.known[group.einsum.label] = merged(self.known.get(group.einsum.label, frozenset()) | facts)
+            self.known[id(group.einsum)] = self.einsum(group.einsum)
             return
-        labels = frozenset(einsum.label for einsum in group_einsums(group))
-        self.loops.append((group.rank, -1 if group.descending else 1, labels))
-        before = {label: self.known.get(label, frozenset()) for label in labels}
+        einsums = group_einsums(group)
+        self.loops.append((group.rank, -1 if group.descending else 1, frozenset(einsum.label for einsum in einsums)))
         history: list[Count] = []
         for _ in range(_ROUNDS):
             for inner in group.body:
-                if isinstance(inner, Step):
-                    label = inner.einsum.label
-                    self.known[label] = merged(before[label] | self.einsum(inner.einsum))
-                else:
-                    self.group(inner)
-            history.append(
-                max((fact.passes for label in labels for fact in self.known[label]), key=Count.key, default=Count(1))
-            )
+                self.group(inner)
+            facts = [fact for einsum in einsums for fact in self.known[id(einsum)]]
+            history.append(max((fact.passes for fact in facts), key=Count.key, default=Count(1)))
             if len(history) > 2 and history[-1] == history[-3]:
                 break
         self.loops.pop()
         growth = history[-1].constant - history[-2].constant if len(history) == _ROUNDS else 0
         if growth > 0:
-            self.extrapolate(group.rank, labels, history[-1], growth)
+            self.extrapolate(group.rank, einsums, history[-1], growth)
 
-    def extrapolate(self, rank: str, labels: frozenset[str], reached: Count, growth: int) -> None:
+    def extrapolate(self, rank: str, einsums: tuple[Einsum, ...], reached: Count, growth: int) -> None:
         """Every turn of the loop added passes: after all turns there are as many as turns."""
         total = Count(reached.constant - growth * _ROUNDS, tuple(sorted({**dict(reached.turns), rank: growth}.items())))
-        for label in labels:
-            self.known[label] = frozenset(
-                replace(fact, passes=total) if fact.passes == reached else fact for fact in self.known[label]
-            )
+        for einsum in einsums:
+            facts = self.known[id(einsum)]
+            self.known[id(einsum)] = frozenset(replace(f, passes=total) if f.passes == reached else f for f in facts)
         reason = self.reasons.get(self.most, "")
         self.reasons = {passes: text for passes, text in self.reasons.items() if passes.constant <= 1 + growth}
         self.reasons[total] = f"every turn of {rank} visits the fiber anew: {reason}"
@@ -165,17 +160,21 @@ class _Fiber:
         touches = [fact for fact in facts if fact.kind in ("visit", "carry")]
         results: list[Fact] = [fact for fact in facts if fact.kind in ("wait", "end")]
         rest = sorted(results, key=_order)
+        visits = [fact.place.offset for fact in touches if fact.kind == "visit"]
+        if visits:
+            # An element stays live until the last element that it meets has come.
+            self.reach = max(self.reach, max(fact.place.offset for fact in touches) - min(visits))
         results += [
             replace(touch, passes=self.visit(einsum, touch, touches, rest)) for touch in sorted(touches, key=_order)
         ]
-        return frozenset(written for fact in results for written in self.write(einsum, fact))
+        return merged(written for fact in results for written in self.write(einsum, fact))
 
     def visit(self, einsum: Einsum, touch: Fact, touches: list[Fact], rest: list[Fact]) -> Count:
         """The pass in which an Einsum can visit what it touches."""
         passes = touch.passes
-        orders: set[tuple[frozenset[Name], int]] = {
-            (frozenset([rank]), direction) for rank, direction, _ in self.loops if rank in touch.place.names
-        }
+        wanted: list[tuple[Count | None, _Order]] = [
+            (None, (frozenset([rank]), direction)) for rank, direction, _ in self.loops if rank in touch.place.names
+        ]
         for fact in rest:
             picked = touch.kind == "carry" and touch.place.gathered
             if not same_fiber(touch, fact) or (picked and not fact.place.gathered):
@@ -186,13 +185,16 @@ class _Fiber:
                 passes = max(passes, fact.passes, key=Count.key)
                 self.keep(fact, touch)
                 if fact.place.names < touch.place.names or fact.place.direction:
-                    orders.add((fact.place.names, fact.place.direction))
+                    wanted.append((fact.passes, (fact.place.names, fact.place.direction)))
             elif not any(fact.place.names <= other.place.names for other in touches):
                 passes = self.later(passes, fact, einsum)
-        while any(_conflict(a, b) for a in orders for b in self.orders.get(passes, ())):
+        # What an earlier pass left is complete, in whatever order this pass goes.
+        while orders := {order for made, order in wanted if made in (None, passes)}:
+            if not any(_conflict(a, b) for a in orders for b in self.orders.get(passes, ())):
+                self.orders.setdefault(passes, set()).update(orders)
+                break
             passes = passes.plus(1)
-            self.reasons[passes] = f"{einsum.label} visits the fiber in another order than the pass before"
-        self.orders.setdefault(passes, set()).update(orders)
+            self.reasons.setdefault(passes, f"{einsum.label} visits the fiber in another order than the pass before")
         self.blocks |= {tuple(sorted(touch.place.ahead))} if touch.place.ahead else set()
         self.most = max(self.most, passes, key=Count.key)
         return passes
@@ -221,7 +223,8 @@ class _Fiber:
     def read(self, access: Access) -> Iterable[Fact]:
         if access.tensor == self.tensor:
             return self.read_input(access)
-        facts = self.known.get(access.tensor, frozenset())
+        writers = [e for e in self.cascade.writers(access.tensor) if _may_meet(e.output, access)]
+        facts = merged(fact for writer in writers for fact in self.known.get(id(writer), frozenset()))
         state = next(((rank, turn) for rank, turn, labels in self.loops if self.is_state(access, rank, labels)), None)
         return [seen for fact in facts if (seen := _seen_through(fact, access, state)) is not None]
 
@@ -319,6 +322,14 @@ def _seen_through(fact: Fact, access: Access, state: tuple[str, int] | None) -> 
     return replace(fact, kind="visit" if gathered and not fact.place.gathered else fact.kind, place=place)
 
 
+def _may_meet(written: Access, read: Access) -> bool:
+    """Whether a read may see what an Einsum writes: not where both name fixed coordinates that differ."""
+    for at_write, at_read in zip(written.indices, read.indices, strict=True):
+        if at_write.is_constant and at_read.is_constant and at_write != at_read:
+            return False
+    return True
+
+
 def _single(index: Index) -> tuple[str | None, int]:
     """The rank and offset of an index that is one rank plus a number, otherwise (None, 0)."""
     ranks = index.ranks
@@ -332,7 +343,7 @@ def _order(fact: Fact) -> tuple[object, ...]:
     return fact.passes.key(), fact.by, fact.kind, sorted(map(str, place.names)), place.offset, str(fact.others)
 
 
-def _conflict(a: tuple[frozenset[Name], int], b: tuple[frozenset[Name], int]) -> bool:
+def _conflict(a: _Order, b: _Order) -> bool:
     """Whether one sweep cannot serve two orders: opposite directions, or blocks along different pieces."""
     if a[0] == b[0]:
         return a[1] * b[1] < 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
+from workloads.errors import InputError
 from workloads.formats.storage import storage_format
 
 __all__ = ["FormatChoice"]
@@ -28,5 +29,9 @@ class FormatChoice:
     def __post_init__(self) -> None:
         for field in fields(self):
             name = getattr(self, field.name)
-            if name is not None:
+            if name is None:
+                continue
+            try:
                 storage_format(name)
+            except InputError as error:
+                raise replace(error, field=field.name) from None

@@ -172,11 +172,12 @@ def _store_logit_weights(
     if attention.relative:
         small += 2 * heads * attention.head_dim
         weights = layer.store(f"{prefix}position_weight", "attention", shape.hidden * heads * attention.head_dim)
-        layer.op(
-            f"{prefix}positions", "gemm", "gemm",
-            {"m": shape.keys, "n0": shape.hidden, "n1": heads * attention.head_dim},
-            {"A": activation("position_codes"), "W": weights}, {"Z": activation(f"{prefix}positions")},
-        )  # fmt: skip
+        if shape.queries > 1:  # made once for all positions and kept: decoding does not make them again
+            layer.op(
+                f"{prefix}positions", "gemm", "gemm",
+                {"m": shape.keys, "n0": shape.hidden, "n1": heads * attention.head_dim},
+                {"A": activation("position_codes"), "W": weights}, {"Z": activation(f"{prefix}positions")},
+            )  # fmt: skip
     if small:
         layer.store(f"{prefix}logit_weights", "norm", small)
 

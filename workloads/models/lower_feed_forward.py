@@ -116,8 +116,9 @@ def _experts(
     router = layer.store("router_weight", "norm", hidden * block.experts + (block.experts if block.router_bias else 0))
     layer.op(
         "router", "gemm", "gemm", {"m": tokens, "n0": hidden, "n1": block.experts},
-        {"A": activation(source), "W": stored(router.name)}, {"Z": activation("router_logits")},
-        after=start,
+        {"A": activation("residual" if block.early_router else source), "W": stored(router.name)},
+        {"Z": activation("router_logits")},
+        after=() if block.early_router else start,
     )  # fmt: skip
     layer.op(
         "route", "elementwise", "moe-route", {"t": tokens, "x": block.experts, "k": block.top_k},
@@ -129,7 +130,7 @@ def _experts(
     layer.op(
         "experts_up", "grouped_gemm", "gemm", {"m": rows, "n0": hidden, "n1": wide},
         {"A": activation(source, rows * hidden), "W": stored(weights.name, touched * hidden * wide)},
-        {"Z": activation("experts_up")},
+        {"Z": activation("experts_up")}, after=(*start, "route"),
     )  # fmt: skip
     _activate(layer, expert, "experts_activated", "experts_up", rows, inner)
     layer.op(

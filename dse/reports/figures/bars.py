@@ -82,7 +82,7 @@ def bar_panels(panels: Sequence[Panel], legend: Sequence[tuple[str, Colour]], wi
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
         for axes, panel in zip(rows[:, 0], panels, strict=True):
-            to_the_left(axes)
+            to_the_left(axes, width_in)
             _name_pieces(axes, panel)
     return figure
 

@@ -9,10 +9,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-__all__ = ["Box", "Obstacles", "Spot", "find_spot"]
+__all__ = ["Box", "LineSpot", "Obstacles", "Point", "Spot", "find_line_spot", "find_spot"]
+
+Point = tuple[float, float]
 
 _DIRECTIONS = 24
+_STEPS = 60
 _OUTSIDE = 1e9
+_CROSSING = 40.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Box:
         across = self.left <= other.left and other.right <= self.right
         return across and self.bottom <= other.bottom and other.top <= self.top
 
-    def nearest(self, x: float, y: float) -> tuple[float, float]:
+    def nearest(self, x: float, y: float) -> Point:
         """The point of the box closest to a point."""
         return min(max(x, self.left), self.right), min(max(y, self.bottom), self.top)
 
@@ -55,9 +59,13 @@ class Obstacles:
 
     frame: Box
     boxes: list[Box] = field(default_factory=list)
-    dots: list[tuple[float, float]] = field(default_factory=list)
+    dots: list[Point] = field(default_factory=list)
 
-    def add_line(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+    def copy(self) -> Obstacles:
+        """The same obstacles, to add others to."""
+        return Obstacles(self.frame, list(self.boxes), list(self.dots))
+
+    def add_line(self, start: Point, end: Point) -> None:
         """Keep clear of a straight line."""
         self.dots += [dot for dot in _along(start, end) if self.frame.contains(*dot)]
 
@@ -68,12 +76,12 @@ class Obstacles:
         covered = sum(box.overlap(other) for other in self.boxes)
         return covered + 30.0 * sum(box.contains(x, y) for x, y in self.dots)
 
-    def crossed(self, start: tuple[float, float], end: tuple[float, float]) -> int:
+    def crossed(self, start: Point, end: Point) -> int:
         """How much of a line lies over boxes or beside other lines."""
         return sum(any(box.contains(x, y) for box in self.boxes) for x, y in _along(start, end))
 
 
-def _along(start: tuple[float, float], end: tuple[float, float]) -> list[tuple[float, float]]:
+def _along(start: Point, end: Point) -> list[Point]:
     steps = max(1, round(math.dist(start, end) / 3))
     return [
         (start[0] + (end[0] - start[0]) * at / steps, start[1] + (end[1] - start[1]) * at / steps)
@@ -83,23 +91,31 @@ def _along(start: tuple[float, float], end: tuple[float, float]) -> list[tuple[f
 
 @dataclass(frozen=True)
 class Spot:
-    """Where a label stands: its box, and the leader line to its point where the two are apart."""
+    """Where a label stands, what that costs, and the leader line to its point where the two are apart."""
 
     box: Box
-    leader: tuple[tuple[float, float], tuple[float, float]] | None
+    cost: float
+    leader: tuple[Point, Point] | None
 
 
-def find_spot(
-    obstacles: Obstacles, point: tuple[float, float], radius: float, size: tuple[float, float], unit: float
-) -> Spot:
+@dataclass(frozen=True)
+class LineSpot:
+    """Where the name of a line stands: its middle, how it is turned (radians), and what that costs."""
+
+    middle: Point
+    angle: float
+    cost: float
+
+
+def find_spot(obstacles: Obstacles, point: Point, radius: float, size: tuple[float, float], unit: float) -> Spot:
     """The cheapest place for a label of ``size`` beside a point of ``radius``; it becomes an obstacle.
 
-    ``unit`` is the pixels of one typographic point. Distances up to 70 points are tried; nearer is better, and right
+    ``unit`` is the pixels of one typographic point. Distances up to 74 points are tried; nearer is better, and right
     or left better than askew.
     """
     x, y = point
     width, height = size
-    best: tuple[float, Spot] | None = None
+    best: Spot | None = None
     for distance in (2, 6, 11, 17, 24, 32, 41, 51, 62, 74):
         for step in range(_DIRECTIONS):
             angle = 2 * math.pi * step / _DIRECTIONS
@@ -108,17 +124,44 @@ def find_spot(
             # From the point outwards to the middle of the label, so that its near edge is `reach` away.
             across = min(width / 2 / max(abs(cos), 1e-9), height / 2 / max(abs(sin), 1e-9))
             box = Box.around(x + cos * (reach + across), y + sin * (reach + across), width, height)
-            leader = None
             cost = obstacles.cost(box) + 4.0 * distance * unit + 3.0 * abs(sin) * unit
+            leader = None
             if distance > 2:
-                leader = ((x, y), box.nearest(x, y))
+                leader = (point, box.nearest(x, y))
                 start = (x + cos * radius * 1.1, y + sin * radius * 1.1)
-                cost += 12.0 * obstacles.crossed(start, leader[1])
-            if best is None or cost < best[0]:
-                best = (cost, Spot(box, leader))
+                cost += _CROSSING * obstacles.crossed(start, leader[1])
+            if best is None or cost < best.cost:
+                best = Spot(box, cost, leader)
     assert best is not None
-    spot = best[1]
-    obstacles.boxes.append(spot.box)
-    if spot.leader is not None:
-        obstacles.add_line(*spot.leader)
-    return spot
+    obstacles.boxes.append(best.box)
+    if best.leader is not None:
+        obstacles.add_line(*best.leader)
+    return best
+
+
+def find_line_spot(obstacles: Obstacles, start: Point, end: Point, size: tuple[float, float], unit: float) -> LineSpot:
+    """The cheapest place for a name of ``size`` along a line that is flat or rises; it becomes an obstacle.
+
+    Above is better than below. A slope is named from its near end on, a flat line from its far end: there a roofline
+    has most room. A flat line may be shorter than its name.
+    """
+    angle = math.atan2(end[1] - start[1], end[0] - start[0])
+    cos, sin = math.cos(angle), math.sin(angle)
+    width, height = size
+    length, is_slope = math.dist(start, end), sin > 0.1
+    pieces = max(1, round(width / height))
+    offsets = [width * ((piece + 0.5) / pieces - 0.5) for piece in range(pieces)]
+    best: tuple[LineSpot, list[Box]] | None = None
+    for side in (1, -1):
+        lift = side * (height / 2 + unit)
+        for step in range(_STEPS + 1):
+            share = step / _STEPS
+            along = width / 2 + share * (length - width) if is_slope else length - width / 2 - share * length
+            x, y = start[0] + cos * along - sin * lift, start[1] + sin * along + cos * lift
+            boxes = [Box.around(x + cos * off, y + sin * off, height, height) for off in offsets]
+            cost = sum(obstacles.cost(box) for box in boxes) + 0.5 * step + (12 if side < 0 else 0)
+            if best is None or cost < best[0].cost:
+                best = LineSpot((x, y), angle, cost), boxes
+    assert best is not None
+    obstacles.boxes += best[1]
+    return best[0]

@@ -63,13 +63,13 @@ def _layer_bar(result: Result, layer: str, ops: Sequence[Operation], factor: flo
     kinds = [op.kind for op in ops]
     shades = {kind: iter(tints(kind_colour(kind), kinds.count(kind))) for kind in kinds}
     pieces = tuple(Piece(op.seconds * factor, next(shades[op.kind]), _names(op.name)) for op in ops)
-    count = max(op.count for op in ops)
-    name = f"{layer} × {count:,.4g}" if count != 1 else layer
+    is_one = len({op.layer for op in ops}) == 1
+    name = f"{layer} × {ops[0].count:,.4g}" if is_one and ops[0].count != 1 else layer
     return Bar(name, _amount(result, sum(op.seconds for op in ops)), pieces)
 
 
 def _waits(result: Result) -> tuple[dict[str, float], float]:
-    """Per step: exposed seconds by what is waited for, and by how much transfers slow operations down; 0 if too short."""
+    """Per step: exposed seconds by what is waited for, and by how much transfers slow operations down, if visible."""
     waits = {name: seconds / result.steps for name, seconds in exposed_time(result.execution).items()}
     slowed_s = result.latency_s - sum(op.seconds for op in operations(result)) - sum(waits.values())
     least = _VISIBLE * result.latency_s

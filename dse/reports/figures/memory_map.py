@@ -20,7 +20,7 @@ def memory_map(results: Sequence[Result], *, width_in: float = DOUBLE_WIDTH_IN) 
     """The figure, one panel per result: each tier's peak as a share of one device's part of its capacity."""
     roles: dict[str, Colour] = {}
     panels = []
-    for result, title in zip(results, panel_titles(results, width_in), strict=True):
+    for result, title in zip(results, panel_titles(results, width_in, latency=False), strict=True):
         bars = []
         for use in tier_uses(result):
             pieces = []

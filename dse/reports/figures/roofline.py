@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from dse.reports.figures.labels import Box, Obstacles, find_spot
+from dse.reports.figures.labels import Box, LineSpot, Obstacles, Point, Spot, find_line_spot, find_spot
 from dse.reports.figures.style import DOUBLE_WIDTH_IN, INK, MUTED, kind_colour, new_figure, paper_style
 from dse.reports.figures.titles import is_wide, result_title, to_the_left
 from dse.reports.summary import Operation, operations
@@ -37,8 +37,18 @@ _LARGEST_AREA = 170.0
 _SMALLEST_AREA = 7.0
 
 
-_Line = tuple[str, tuple[float, float], tuple[float, float]]
+_Line = tuple[str, Point, Point]
 """A name and two ends."""
+
+
+@dataclass(frozen=True)
+class _Label:
+    """Lines of text for the operations at a point; ``point``, ``radius`` and ``size`` in pixels."""
+
+    lines: tuple[str, ...]
+    point: Point
+    radius: float
+    size: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -87,12 +97,10 @@ def roofline(result: Result, system: System, *, width_in: float = DOUBLE_WIDTH_I
         # Labels go between what is drawn, so everything must have its place before them.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-        to_the_left(axes)
+        to_the_left(axes, width_in)
         obstacles = _draw_operations(axes, result, shown)
         lines = _draw_ceilings(axes, roofs, _rate_unit(result), obstacles)
-        _label_operations(axes, shown, obstacles)
-        for name, start, end in lines:
-            _name_line(axes, name, start, end, obstacles)
+        _write_names(axes, lines, shown, obstacles)
     return figure
 
 
@@ -187,69 +195,61 @@ def _draw_ceilings(axes: Axes, roofs: Ceilings, rate_unit: str, obstacles: Obsta
     return lines
 
 
-def _name_line(
-    axes: Axes, name: str, start: tuple[float, float], end: tuple[float, float], obstacles: Obstacles
-) -> None:
-    """Write ``name`` along a line given in pixels, on the side and at the place where it covers least."""
+def _write_names(axes: Axes, lines: Sequence[_Line], shown: Sequence[Operation], obstacles: Obstacles) -> None:
+    """Name ceilings and operations, in the order of the two that leaves both clearer."""
     unit = _unit(axes)
-    angle = math.atan2(end[1] - start[1], end[0] - start[0])
-    cos, sin = math.cos(angle), math.sin(angle)
-    width, height = _text_size(axes, name)
-    length, is_slope = math.dist(start, end), sin > 0.1
-    best: tuple[float, float, float, list[Box]] | None = None
-    for side in (1, -1):
-        lift = side * (height / 2 + 1.0 * unit)
-        for step in range(61):
-            # From the near end of a slope, from the far end of a flat line: there the plot is emptiest. A flat line may
-            # be shorter than its name.
-            along = width / 2 + step / 60 * (length - width) if is_slope else length - width / 2 - step / 60 * length
-            x, y = start[0] + cos * along - sin * lift, start[1] + sin * along + cos * lift
-            pieces = max(1, round(width / height))
-            boxes = [
-                Box.around(x + cos * off, y + sin * off, height, height)
-                for off in (width * ((piece + 0.5) / pieces - 0.5) for piece in range(pieces))
-            ]
-            cost = sum(obstacles.cost(box) for box in boxes) + 0.5 * step + (12 if side < 0 else 0)
-            if best is None or cost < best[0]:
-                best = (cost, x, y, boxes)
-    assert best is not None
-    _, x, y, boxes = best
-    obstacles.boxes += boxes
-    across, upward = axes.transData.inverted().transform((x, y))
-    axes.text(
-        across, upward, name, rotation=math.degrees(angle), rotation_mode="anchor", ha="center", va="center_baseline",
-        color=MUTED, zorder=5,
-    )  # fmt: skip
+    labels = _labels(axes, shown)
+    line_sizes = {line: _text_size(axes, line[0]) for line in lines}
 
+    def place(lines_first: bool) -> tuple[list[LineSpot], list[Spot]]:
+        taken = obstacles.copy()
+        named: list[LineSpot] = []
+        spots: list[Spot] = []
+        for for_lines in (lines_first, not lines_first):
+            if for_lines:
+                named = [find_line_spot(taken, line[1], line[2], line_sizes[line], unit) for line in lines]
+            else:
+                spots = [find_spot(taken, label.point, label.radius, label.size, unit) for label in labels]
+        return named, spots
 
-def _label_operations(axes: Axes, shown: Sequence[Operation], obstacles: Obstacles) -> None:
-    """Name the operations that take longest, with their share of the time of all; neighbours share one label."""
-    pixel, unit = _pixels(axes), _unit(axes)
+    def cost(placed: tuple[list[LineSpot], list[Spot]]) -> float:
+        return sum(spot.cost for spot in placed[0]) + sum(spot.cost for spot in placed[1])
+
+    named, spots = min((place(True), place(False)), key=cost)
     back = axes.transData.inverted()
-    total = sum(op.seconds for op in shown)
-    groups: list[list[Operation]] = []
-    for op in shown[:_LABELLED]:
-        here = pixel((op.intensity_ops_per_byte, op.ops_per_s / _TERA))
-        for group in groups:
-            first = group[0]
-            if math.dist(here, pixel((first.intensity_ops_per_byte, first.ops_per_s / _TERA))) < _TOGETHER_PT * unit:
-                group.append(op)
-                break
-        else:
-            groups.append([op])
-    pitch = _LINE_PITCH_PT * unit
-    for group in groups:
-        lines = [f"{op.name.replace('_', ' ')} {percent_text(op.seconds / total)}" for op in group]
-        size = max(_text_size(axes, line)[0] for line in lines), pitch * len(lines)
-        first = group[0]
-        at = pixel((first.intensity_ops_per_byte, first.ops_per_s / _TERA))
-        spot = find_spot(obstacles, at, _radius(axes, _area(first, total)), size, unit)
+    for line, line_spot in zip(lines, named, strict=True):
+        x, y = back.transform(line_spot.middle)
+        turned = math.degrees(line_spot.angle)
+        text = axes.text(x, y, line[0], ha="center", va="center_baseline", color=MUTED, zorder=5)
+        text.set(rotation=turned, rotation_mode="anchor")
+    for label, spot in zip(labels, spots, strict=True):
         if spot.leader is not None:
             ends = [back.transform(end) for end in spot.leader]
             axes.plot(*zip(*ends, strict=True), color=INK, lw=0.5, zorder=4)
-        for number, line in enumerate(lines):
-            x, y = back.transform((spot.box.left + unit, spot.box.top - (number + 0.5) * pitch))
-            axes.text(x, y, line, ha="left", va="center_baseline", zorder=6)
+        for number, text in enumerate(label.lines):
+            down = (number + 0.5) * _LINE_PITCH_PT * unit
+            x, y = back.transform((spot.box.left + unit, spot.box.top - down))
+            axes.text(x, y, text, ha="left", va="center_baseline", zorder=6)
+
+
+def _labels(axes: Axes, shown: Sequence[Operation]) -> list[_Label]:
+    """The operations that take longest, with their share of the time of all; neighbours share one label."""
+    pixel, unit = _pixels(axes), _unit(axes)
+    total = sum(op.seconds for op in shown)
+    groups: list[tuple[Point, list[Operation]]] = []
+    for op in shown[:_LABELLED]:
+        here = pixel((op.intensity_ops_per_byte, op.ops_per_s / _TERA))
+        near = [ops for there, ops in groups if math.dist(here, there) < _TOGETHER_PT * unit]
+        if near:
+            near[0].append(op)
+        else:
+            groups.append((here, [op]))
+    labels = []
+    for point, ops in groups:
+        lines = tuple(f"{op.name.replace('_', ' ')} {percent_text(op.seconds / total)}" for op in ops)
+        size = max(_text_size(axes, line)[0] for line in lines), _LINE_PITCH_PT * unit * len(lines)
+        labels.append(_Label(lines, point, _radius(axes, _area(ops[0], total)), size))
+    return labels
 
 
 def _area(op: Operation, total_s: float) -> float:
@@ -267,8 +267,8 @@ def _unit(axes: Axes) -> float:
     return axes.figure.dpi / 72
 
 
-def _pixels(axes: Axes) -> Callable[[tuple[float, float]], tuple[float, float]]:
-    def pixel(point: tuple[float, float]) -> tuple[float, float]:
+def _pixels(axes: Axes) -> Callable[[Point], Point]:
+    def pixel(point: Point) -> Point:
         x, y = axes.transData.transform(point)
         return float(x), float(y)
 

@@ -28,11 +28,11 @@ def result_title(result: Result, width_in: float) -> str:
     return f"{case_text(result)}{between}{machine}"
 
 
-def to_the_left(axes: Axes) -> None:
-    """Move the title of laid-out axes to the left edge of the figure, where there is most room for it."""
+def to_the_left(axes: Axes, width_in: float) -> None:
+    """Move the title of laid-out axes to the left edge of their figure, where there is most room for it."""
     place = axes.get_position()
     # The title has coordinates along the axes; constrained layout leaves a margin of 1.5 points.
-    edge = 2 / (72 * axes.figure.get_figwidth())
+    edge = 2 / (72 * width_in)
     axes.set_title(axes.get_title("left"), x=(edge - place.x0) / place.width, pad=4)
 
 
@@ -44,17 +44,17 @@ def common_title(results: Sequence[Result], width_in: float) -> str:
     return cases.pop() if len(cases) == 1 else ""
 
 
-def panel_titles(results: Sequence[Result], width_in: float) -> tuple[str, ...]:
-    """A title for each result's panel: the first says what all share, each its latency, later ones the ratio to it."""
+def panel_titles(results: Sequence[Result], width_in: float, *, latency: bool = True) -> tuple[str, ...]:
+    """A title for each result's panel: the first says what all share; with ``latency`` each its own and the ratio."""
     if len(results) == 1:
         return (result_title(results[0], width_in),)
     common = common_title(results, width_in)
     titles = []
     for at, (result, label) in enumerate(zip(results, labels(results), strict=True)):
-        text = f"{label}: {latency_name(result)} {seconds_text(result.latency_s)}"
-        if at:
+        text = f"{label}: {latency_name(result)} {seconds_text(result.latency_s)}" if latency else label
+        if latency and at:
             text += f" ({ratio_text(result.latency_s / results[0].latency_s)})"
-        elif common:
+        if common and not at:
             text = f"{common}\n{text}"
         titles.append(text)
     return tuple(titles)

@@ -52,8 +52,6 @@ HAND_MADE = [
      "Z[m] = F[m] * B[m]", {"X.m": "2"}),
     ("prefix-beside-suffix", "input X[m]\noutput F, B\nF[0] = 0\nF[m + 1] = F[m] + X[m]\nB[|m|] = 0\nB[m] = B[m + 1] + X[m]",
      {"X.m": "2"}),
-    ("every-pair-with-prefix", "rank n = |m|\ninput X[m]\noutput Z\nR[0] = 0\nR[m + 1] = max(R[m], X[m])\nZ[n, m] = X[n] * R[m + 1]",
-     {"X.m": "2"}),
     ("grid", "input X[i, j]\noutput D\nD[0, 0] = 0\nD[i + 1, j + 1] = X[i, j] + max(D[i, j + 1], D[i + 1, j])", {"X.i": "1", "X.j": "1"}),
     # Windows.
     ("window", "rank p = |m|\nrank r\ninput X[m]\noutput Z\nW[p] = X[p + r] :: max(r)\nZ[p] = X[p] - W[p]", {"X.m": "1"}),
