@@ -30,7 +30,7 @@ def fastest_engines(op: Op, system: System) -> Assignment:
 
 
 def on_engine(name: str) -> Assign:
-    """The policy that runs contractions on engine ``name``, the rest there too or on the fastest general engine beside."""
+    """The policy that runs contractions on engine ``name``, the rest there or on the fastest general engine beside."""
 
     def assign(op: Op, system: System) -> Assignment:  # noqa: ARG001 - the choice is the same for every operation
         if name not in system.engines:

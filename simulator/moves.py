@@ -11,7 +11,7 @@ __all__ = ["Move", "layers_ahead", "on_demand"]
 
 @dataclass(frozen=True)
 class Move:
-    """Streamed tensors of a layer may travel during the ``ahead`` layers before it (0: when their operation is next)."""
+    """Streamed tensors of a layer may travel during the ``ahead`` layers before it (0: just before their operation)."""
 
     ahead: int = 1
 

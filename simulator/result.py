@@ -39,7 +39,7 @@ class OpRow:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Times that no schedule beats: all operations at peak rate, and each tier's bytes at its full bandwidth."""
+    """Times that no schedule beats: all operations at peak rate, all bytes of a tier or fabric at full bandwidth."""
 
     compute_s: float
     bytes_s: float

@@ -16,12 +16,14 @@ from simulator.engine import execute, require_capacity
 from simulator.policy import Policy
 from simulator.result import Bounds, OpRow, Result
 from simulator.schedule import schedule
+from simulator.transport import collective_cost
 from workloads.errors import InputError
 from workloads.formats import FormatChoice
 from workloads.models.architecture import Model
 from workloads.models.lower import lower
 from workloads.models.stored_formats import stored_formats
 from workloads.phases import Decode, Phase
+from workloads.workload import Collective
 
 __all__ = ["simulate"]
 
@@ -105,7 +107,7 @@ def _op_rows(mapped: MappedWorkload, plan: MemoryPlan) -> Iterator[OpRow]:
 
 
 def _bounds(mapped: MappedWorkload, plan: MemoryPlan, system: System, steps: int) -> Bounds:
-    """Per engine all its operations, per tier all its bytes, counted from the workload and not from the schedule."""
+    """Per engine all its operations, per tier and fabric all its bytes, counted from the workload, not the schedule."""
     compute: dict[str, float] = {}
     moved: dict[str, float] = {}
     for placed, count in plan.layers():
@@ -115,6 +117,10 @@ def _bounds(mapped: MappedWorkload, plan: MemoryPlan, system: System, steps: int
             moved[op.home] = moved.get(op.home, 0.0) + count * op.port_s
             for tier, size in _away(op, placed.tiers, dict(placed.missed_bytes)):
                 moved[tier] = moved.get(tier, 0.0) + count * size / path_bandwidth(system, tier, op.home)
+        for step in placed.layer.steps:
+            if isinstance(step, Collective):
+                _, seconds, _ = collective_cost(system, step, mapped.workload.devices)
+                moved["fabric"] = moved.get("fabric", 0.0) + count * seconds
         for tensor, size in placed.missed_bytes:
             tier = placed.tier(tensor)
             moved[tier] = moved.get(tier, 0.0) + count * size / path_bandwidth(system, tier, plan.home)

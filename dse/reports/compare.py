@@ -10,11 +10,12 @@ from dse.reports.summary import latency_name
 from dse.reports.units_text import bytes_text, engineering, joules_text, number_text, ratio_text, seconds_text
 from simulator.result import Result
 
-__all__ = ["ComparisonRow", "comparison", "labels"]
+__all__ = ["ComparisonRow", "comparison", "result_labels"]
 
+_HOME = "memory computed on"
 _GROUPS = {
     "engine": "computing",
-    "tier": "memory ports",
+    "tier": "other memory",
     "link": "links between tiers",
     "fabric": "fabric between devices",
     "overhead": "overhead",
@@ -39,7 +40,7 @@ class ComparisonRow:
     inset: bool = False
 
 
-def labels(results: Sequence[Result]) -> tuple[str, ...]:
+def result_labels(results: Sequence[Result]) -> tuple[str, ...]:
     """A short name for each result: as much as tells them apart, its phase if they differ in it.
 
     Two systems running one model are ``('h100-sxm', 'laptop-nvme')``, two phases on one ``('prefill', 'decode')``.
@@ -74,13 +75,13 @@ def comparison(first: Result, second: Result) -> tuple[ComparisonRow, ...]:
         ComparisonRow("Time by what bounds it"),
     ]
     grouped = [_by_group(result) for result in pair]
-    for group in _GROUPS.values():
+    for group in (_HOME, *_GROUPS.values()):
         seconds = [times.get(group, 0.0) for times in grouped]
         if any(share > 5e-4 for share in (s / r.latency_s for s, r in zip(seconds, pair, strict=True))):
             rows.append(_row(group, seconds, seconds_text, inset=True))
     rows.append(ComparisonRow("Memory" + (" per device" if any(r.devices > 1 for r in pair) else "")))
     stored = [_stored_bytes(result) for result in pair]
-    rows.append(_row("tensors in the home tier", [in_home for in_home, _ in stored], bytes_text, inset=True))
+    rows.append(_row("tensors in the memory computed on", [in_home for in_home, _ in stored], bytes_text, inset=True))
     rows.append(_row("tensors elsewhere", [elsewhere for _, elsewhere in stored], bytes_text, inset=True))
     return tuple(rows)
 
@@ -94,13 +95,18 @@ def _row(name: str, numbers: Sequence[float], text: Callable[[float], str], *, i
 def _by_group(result: Result) -> dict[str, float]:
     times: dict[str, float] = {}
     for name, seconds in result.time_by_bound_s.items():
-        group = _GROUPS[charge_kind(result, name)]
+        group = _HOME if name == _home(result) else _GROUPS[charge_kind(result, name)]
         times[group] = times.get(group, 0.0) + seconds
     return times
 
 
+def _home(result: Result) -> str:
+    """The tier most operations compute on, which the placement fills first."""
+    return next(iter(result.capacity_bytes))
+
+
 def _stored_bytes(result: Result) -> tuple[float, float]:
-    """Bytes of placed tensors in the first tier, and in all others."""
-    home = next(iter(result.capacity_bytes))
+    """Bytes of placed tensors in the home tier, and in all others."""
+    home = _home(result)
     in_home = sum(tiers.get(home, 0.0) for tiers in result.placement_bytes.values())
     return in_home, sum(sum(tiers.values()) for tiers in result.placement_bytes.values()) - in_home

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from simulator.result import Result
 
-__all__ = ["case_text", "charge_kind", "charge_text", "short_charge_text"]
+__all__ = ["case_text", "charge_kind", "charge_text", "short_charge_text", "slug"]
 
 
 def charge_kind(result: Result, name: str) -> str:
@@ -39,3 +41,12 @@ def short_charge_text(name: str) -> str:
 def case_text(result: Result) -> str:
     """What was simulated, in one line: ``'llama-3.1-8b, decode, batch 1, context 2,048'``."""
     return f"{result.model}, {result.phase}, batch {result.batch:,}, context {result.context:,}"
+
+
+def slug(text: str) -> str:
+    """The text as part of a file name: lower case, everything but letters, digits and dots as single dashes.
+
+    >>> slug("Llama-3.1-8B, batch 16")
+    'llama-3.1-8b-batch-16'
+    """
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from dse.reports.compare import comparison, labels
+from dse.reports.compare import comparison, result_labels
 from dse.reports.names import case_text
 from dse.reports.summary import bottleneck_sentence, charges, headline, operations, tier_uses
 from dse.reports.units_text import bytes_text, number_text, percent_text, seconds_text
@@ -148,7 +148,7 @@ def comparison_table(first: Result, second: Result) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    names = labels((first, second))
+    names = result_labels((first, second))
     table = _table()
     _column(table, "", first=True)
     for name in names:
@@ -159,9 +159,11 @@ def comparison_table(first: Result, second: Result) -> RenderableType:
             table.add_row(f"  {row.name}" if row.inset else row.name, *row.values, row.ratio)
         else:
             table.add_row(row.name, "", "", "", style="bold")
+    cases = {case_text(first), case_text(second)}
+    title = [Text(cases.pop(), style="bold")] if len(cases) == 1 else []
     pairs = zip(names, (first, second), strict=True)
     said = [Text(f"{name}: {bottleneck_sentence(result)}") for name, result in pairs]
-    return Group(table, Text(), *said)
+    return Group(*title, table, Text(), *said)
 
 
 def _table(*, header: bool = True) -> Table:

@@ -231,7 +231,7 @@ def _place_all(
                 while reached < len(choices) and tensor.bytes > free[choices[reached]]:
                     reached += 1
                 if reached == len(choices):
-                    raise _does_not_fit(mapped, tensor, choices, capacity, reserved)
+                    raise _does_not_fit(mapped, tensor, choices, capacity, reserved, pinned=role in place.pinned)
                 free[choices[reached]] -= tensor.bytes
                 tiers[instance, tensor.name] = choices[reached]
     by_path = {
@@ -248,23 +248,27 @@ def _place_all(
 
 
 def _does_not_fit(
-    mapped: MappedWorkload, tensor: StoredTensor, choices: tuple[str, ...], capacity: dict[str, float], reserved: float
+    mapped: MappedWorkload,
+    tensor: StoredTensor,
+    choices: tuple[str, ...],
+    capacity: dict[str, float],
+    reserved: float,
+    *,
+    pinned: bool,
 ) -> InfeasibleError:
-    needed = mapped.workload.stored_bytes() + reserved
-    available = sum(capacity[tier] for tier in choices)
-    if len(choices) == 1:
-        needed = mapped.workload.stored_bytes(tensor.role)
+    if pinned:
         return InfeasibleError(
             f"tier {choices[0]!r} cannot hold all {tensor.role} tensors",
-            needed,
-            available,
+            mapped.workload.stored_bytes(tensor.role),
+            capacity[choices[0]],
             "bytes",
             "pin them elsewhere",
         )
+    names = f"tiers {', '.join(choices)} together" if len(choices) > 1 else f"tier {choices[0]!r}"
     return InfeasibleError(
-        f"tiers {', '.join(choices)} together cannot hold {mapped.workload.model}",
-        needed,
-        max(available, 0.0),
+        f"{names} cannot hold {mapped.workload.model}",
+        mapped.workload.stored_bytes() + reserved,
+        sum(capacity[tier] for tier in choices),
         "bytes",
         "add capacity or devices, or store the weights in a narrower format",
     )

@@ -82,5 +82,6 @@ def test_an_engine_without_a_general_one_beside_it_is_refused() -> None:
 
 
 def test_an_unknown_engine_suggests_the_nearest() -> None:
-    with pytest.raises(InputError, match="unknown engine 'tensr'; expected one of tensor, vector; did you mean 'tensor'"):
+    message = "unknown engine 'tensr'; expected one of tensor, vector; did you mean 'tensor'"
+    with pytest.raises(InputError, match=message):
         roofline_op(gemm(1, 8, 8), SYSTEM, assign_roles({"gemm": "tensr"}))

@@ -66,7 +66,7 @@ class LayerBuilder:
         *,
         after: tuple[str, ...] | None = None,
     ) -> str:
-        """Append an operation and return its name; ``reads`` and ``writes`` map cascade tensors to what stands there."""
+        """Append an operation, return its name; ``reads`` and ``writes`` say what stands for which cascade tensor."""
         loaded = load_cascade(cascade)
         shapes = tensor_elements(loaded, sizes)
         operands = [self._operand(symbol, "read", ref, shapes) for symbol, ref in reads.items()]

@@ -227,7 +227,11 @@ def _add_latent(
     layer.op(
         "cache_append", "elementwise", "latent-append",
         {"t": tokens, "a": heads, "r": latent.kv_rank, "i": latent.rope_dim // 2},
-        {"Q": activation("q_up", queries), "K": activation("kv_down", tokens * latent.rope_dim), "C": activation("kv_norm")},
+        {
+            "Q": activation("q_up", queries),
+            "K": activation("kv_down", tokens * latent.rope_dim),
+            "C": activation("kv_norm"),
+        },
         {"QL": activation("q", queries), "CC": stored("kv_cache", tokens * cached)},
     )  # fmt: skip
     keys_up = layer.store("key_up_weight", "attention", heads * latent.nope_dim * latent.kv_rank)

@@ -24,7 +24,7 @@ CASCADES = {
 
 
 def expected_distinct_experts(experts: int, top_k: int, tokens: int) -> float:
-    """Expected number of different experts that ``tokens`` tokens touch, each picking ``top_k`` of ``experts`` uniformly.
+    """Expected number of different experts for ``tokens`` tokens that each pick ``top_k`` of ``experts`` uniformly.
 
     Each expert is missed by a token with probability 1 - top_k/experts: experts * (1 - (1 - top_k/experts) ** tokens).
     Real routing is skewed and touches fewer; at least ``top_k`` are touched.

@@ -15,13 +15,13 @@ from dse.reports.summary import Operation, operations
 from dse.reports.units_text import percent_text, seconds_text
 from simulator.result import Result
 
-__all__ = ["layer_stack"]
+__all__ = ["layer_stack_figure"]
 
 _WAITING, _SLOWED = "#5F5F5F", "#C4C4C4"
 _VISIBLE = 4e-3
 
 
-def layer_stack(results: Sequence[Result], *, width_in: float = DOUBLE_WIDTH_IN) -> Figure:
+def layer_stack_figure(results: Sequence[Result], *, width_in: float = DOUBLE_WIDTH_IN) -> Figure:
     """The figure, one panel per result, each with a time axis of its own.
 
     A bar is one kind of layer with all its executions in a step, its pieces the operations in their order, at their

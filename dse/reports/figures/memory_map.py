@@ -13,10 +13,10 @@ from dse.reports.summary import WORKSPACE, tier_uses
 from dse.reports.units_text import bytes_text, percent_text
 from simulator.result import Result
 
-__all__ = ["memory_map"]
+__all__ = ["memory_map_figure"]
 
 
-def memory_map(results: Sequence[Result], *, width_in: float = DOUBLE_WIDTH_IN) -> Figure:
+def memory_map_figure(results: Sequence[Result], *, width_in: float = DOUBLE_WIDTH_IN) -> Figure:
     """The figure, one panel per result: each tier's peak as a share of one device's part of its capacity."""
     roles: dict[str, Colour] = {}
     panels = []

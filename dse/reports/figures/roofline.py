@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from dse.reports.figures.labels import Box, LineSpot, Obstacles, Point, Spot, find_line_spot, find_spot
+from dse.reports.figures.label_places import Box, LineSpot, Obstacles, Point, Spot, find_line_spot, find_spot
 from dse.reports.figures.style import DOUBLE_WIDTH_IN, INK, MUTED, kind_colour, new_figure, paper_style
 from dse.reports.figures.titles import is_wide, result_title, to_the_left
 from dse.reports.summary import Operation, operations
@@ -27,7 +27,7 @@ from mappers.planner.placement import path_bandwidth
 from mappers.roofline import VECTOR_FORMAT
 from simulator.result import Result
 
-__all__ = ["Ceilings", "ceilings", "roofline"]
+__all__ = ["Ceilings", "ceilings", "roofline_figure"]
 
 _TERA = 1e12
 _LABELLED = 5
@@ -84,7 +84,7 @@ def ceilings(result: Result, system: System) -> Ceilings:
     return Ceilings(peaks, bandwidths)
 
 
-def roofline(result: Result, system: System, *, width_in: float = DOUBLE_WIDTH_IN) -> Figure:
+def roofline_figure(result: Result, system: System, *, width_in: float = DOUBLE_WIDTH_IN) -> Figure:
     """The figure, ``width_in`` inches wide; operations without arithmetic (gathers) have no place in it."""
     shown = [op for op in operations(result) if op.operations > 0 and op.bytes > 0]
     roofs = ceilings(result, system)
@@ -220,8 +220,8 @@ def _write_names(axes: Axes, lines: Sequence[_Line], shown: Sequence[Operation],
     for line, line_spot in zip(lines, named, strict=True):
         x, y = back.transform(line_spot.middle)
         turned = math.degrees(line_spot.angle)
-        text = axes.text(x, y, line[0], ha="center", va="center_baseline", color=MUTED, zorder=5)
-        text.set(rotation=turned, rotation_mode="anchor")
+        name = axes.text(x, y, line[0], ha="center", va="center_baseline", color=MUTED, zorder=5)
+        name.set(rotation=turned, rotation_mode="anchor")
     for label, spot in zip(labels, spots, strict=True):
         if spot.leader is not None:
             ends = [back.transform(end) for end in spot.leader]

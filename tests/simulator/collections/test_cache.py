@@ -118,7 +118,7 @@ def test_more_slots_are_never_slower() -> None:
 def test_a_stream_of_another_model_is_refused() -> None:
     stream = synthetic_routing(steps=2, layers=5, batch=1, experts=8, top_k=2)
     policy = Policy(collections=(CachedCollection(stream, "ddr", 2),))
-    with pytest.raises(InputError, match="a routing stream of 5 layers for 32 mixture-of-experts layers"):
+    with pytest.raises(InputError, match=r"a routing stream of 5 layers for 32 mixture-of-experts layers"):
         simulate(model("Mixtral-8x7B"), Decode(1, 64), load_system("rtx-4090"), policy=policy)
     with pytest.raises(InputError, match="Llama-3.1-8B has no tensor 'experts_weight' to cache"):
         simulate(model("Llama-3.1-8B"), Decode(1, 64), load_system("rtx-4090"), policy=policy)

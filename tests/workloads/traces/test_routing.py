@@ -51,7 +51,8 @@ def test_distinct_experts_keep_the_order_of_first_use() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "field"), [({"top_k": 9}, "top_k"), ({"steps": 0}, "steps"), ({"skew": -1.0}, "skew"), ({"repeat": 2.0}, "repeat")]
+    ("change", "field"),
+    [({"top_k": 9}, "top_k"), ({"steps": 0}, "steps"), ({"skew": -1.0}, "skew"), ({"repeat": 2.0}, "repeat")],
 )
 def test_impossible_streams_are_refused(change: dict[str, float], field: str) -> None:
     asked = {"steps": 2, "layers": 1, "batch": 1, "experts": 8, "top_k": 2} | change
