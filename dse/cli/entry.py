@@ -34,8 +34,7 @@ def run(arguments: list[str]) -> int:
     except InfeasibleError as error:
         return _report(error, "infeasible", 3, as_json)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)  # noqa: T201
-        return 130
+        return _interrupted()
     except BrokenPipeError:
         # The reader went away (`tiercade ... | head`): nothing more to say, and no second failure at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -47,16 +46,15 @@ def run(arguments: list[str]) -> int:
 
 def _other(error: Exception, as_json: bool) -> int:
     """Usage errors and exits of the argument parser; anything else is our defect."""
+    if type(error).__name__ == "Abort":
+        return _interrupted()
     exit_code = getattr(error, "exit_code", None)
     if isinstance(exit_code, int):
-        # click's and typer's own exceptions: Exit, Abort, UsageError.
+        # The parser's own exceptions: Exit, UsageError and its kinds.
         format_message = getattr(error, "format_message", None)
         if format_message is None:
             return exit_code
         return _report(InputError(_usage_sentence(error, format_message())), "input", exit_code, as_json)
-    if type(error).__name__ == "Abort":
-        print("interrupted", file=sys.stderr)  # noqa: T201
-        return 130
     if isinstance(error, OSError):
         return _report(InputError(f"{error.strerror}", file=str(error.filename or "")), "input", 2, as_json)
     if os.environ.get("TIERCADE_TRACEBACK"):
@@ -64,6 +62,11 @@ def _other(error: Exception, as_json: bool) -> int:
     text = f"defect in tiercade: {type(error).__name__}: {error} (set TIERCADE_TRACEBACK=1 to see where)"
     print(text, file=sys.stderr)  # noqa: T201
     return 1
+
+
+def _interrupted() -> int:
+    print("interrupted", file=sys.stderr)  # noqa: T201
+    return 130
 
 
 def _usage_sentence(error: Exception, message: str) -> str:

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from workloads.einsum.expressions import Access, Call, Constant, Coordinate, Expression, Index, Number, Size, walk
 from workloads.einsum.ir import Cascade, Einsum, Tensor
-from workloads.einsum.masks import survival
+from workloads.einsum.masks import reached, survival
 from workloads.einsum.printer import print_expression
 from workloads.einsum.sizes import evaluate_constant, resolve_sizes, tensor_shape
 
@@ -78,7 +78,7 @@ def operation_formulas(cascade: Cascade) -> dict[str, dict[str, str]]:
 
 
 def traffic_formulas(cascade: Cascade) -> dict[str, str]:
-    """``compulsory_traffic`` as formulas in the rank sizes."""
+    """``compulsory_traffic`` as formulas in the rank sizes; what masks and strides leave untouched is not taken off."""
     reads = _reads(cascade)
     formulas: dict[str, str] = {}
     for name in (*cascade.inputs, *cascade.outputs):
@@ -86,7 +86,7 @@ def traffic_formulas(cascade: Cascade) -> dict[str, str]:
         parts = [print_expression(tensor.density, 9)] if tensor.density is not None else []
         for axis, dim in enumerate(tensor.dims):
             size = f"(|{dim.rank}| + {dim.extra})" if dim.extra else f"|{dim.rank}|"
-            indices = [read.indices[axis] for read in reads.get(name, ())]
+            indices = list(dict.fromkeys(read.indices[axis] for read, _ in reads.get(name, ())))
             if indices and tensor.density is None and all(index.gathers for index in indices):
                 values = " + ".join(_product(1, _whole_ranks(cascade, index.ranks), []) for index in indices)
                 size = f"min({size}, {values})"
@@ -111,7 +111,8 @@ def touched_elements(cascade: Cascade, sizes: Mapping[str, float]) -> dict[str, 
 
     An axis that is only ever gathered (``E[T[t], d]``) contributes no more coordinates than there are index values. This is
     an upper limit, reached when the index values differ; a stated density replaces it. An axis that is only read at
-    affine indices contributes those indices' range (a strided window may leave the end of the axis untouched).
+    affine indices contributes those indices' range (a strided window may leave the end of the axis untouched), and what a
+    mask never reaches is left out (keys before every query's window).
     """
     values = resolve_sizes(cascade, sizes)
     reads = _reads(cascade)
@@ -275,24 +276,36 @@ def _elements(cascade: Cascade, tensor: Tensor, values: Mapping[str, float]) -> 
 
 
 @lru_cache(maxsize=1024)
-def _reads(cascade: Cascade) -> dict[str, tuple[Access, ...]]:
-    found: dict[str, dict[Access, None]] = {name: {} for name in cascade.inputs}
+def _reads(cascade: Cascade) -> dict[str, tuple[tuple[Access, frozenset[int]], ...]]:
+    """The accesses to each input, with the places of the Einsums whose masks leave points of the access out."""
+    reach = _mask_reach(cascade)
+    found: dict[str, dict[tuple[Access, frozenset[int]], None]] = {name: {} for name in cascade.inputs}
     for einsum in cascade.einsums:
         for operand in einsum.operands:
             if operand.tensor in found:
-                found[operand.tensor][operand] = None
+                found[operand.tensor][operand, reach[einsum]] = None
     return {name: tuple(operands) for name, operands in found.items()}
 
 
-def _touched(cascade: Cascade, tensor: Tensor, reads: tuple[Access, ...], values: Mapping[str, float]) -> float:
+def _touched(
+    cascade: Cascade, tensor: Tensor, reads: tuple[tuple[Access, frozenset[int]], ...], values: Mapping[str, float]
+) -> float:
     if tensor.density is not None:
         return _elements(cascade, tensor, values)
     total = 1.0
     for axis, size in enumerate(tensor_shape(tensor, values)):
-        reached = sum(
-            _reached(cascade, read.indices[axis], tensor.dims[axis].rank, values) for read in dict.fromkeys(reads)
-        )
-        total *= min(size, reached)
+        parts: dict[tuple[Index, frozenset[int]], float] = {}
+        for read, masks in reads:
+            index = read.indices[axis]
+            part = _reached(cascade, index, tensor.dims[axis].rank, values)
+            split = cascade.split_of(index)
+            rank = split.rank if split is not None else index.rank
+            for source in masks:
+                condition = cascade.einsums[source].condition
+                if condition is not None and rank is not None:
+                    part = min(part, reached(cascade, condition, rank, values))
+            parts[index, masks] = part
+        total *= min(size, sum(parts.values()))
     return total
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from typing import TypeAlias
 
 from workloads.einsum.expressions import Access, Call, Constant, Coordinate, Expression, Number, Size, walk
 from workloads.einsum.ir import Cascade
 from workloads.einsum.sizes import evaluate_constant
 
-__all__ = ["survival"]
+__all__ = ["reached", "survival"]
 
-_Line = tuple[dict[str, float], float]
+_Line: TypeAlias = tuple[dict[str, float], float]
+_Lines: TypeAlias = list[tuple[float, float]]
 
 
 def survival(cascade: Cascade, condition: Expression | None, values: Mapping[str, float]) -> float:
@@ -28,21 +30,48 @@ def survival(cascade: Cascade, condition: Expression | None, values: Mapping[str
     if condition is None:
         return 1.0
     share = 1.0
-    linear: list[_Line] = []
-    other: list[Expression] = []
     for part in _conjuncts(condition):
-        if any(isinstance(node, Access) for node in walk(part)):
-            share *= _tensor_density(cascade, part, values)
+        share *= _tensor_density(cascade, part, values) if _reads(part) else 1.0
+    band = _band(cascade, condition, values)
+    if band is None:
+        return share * _by_points(cascade, [part for part in _conjuncts(condition) if not _reads(part)], values)
+    ranks, lines = band
+    return share * _by_intervals(ranks, lines, {rank: _whole(rank, values) for rank in ranks})
+
+
+def reached(cascade: Cascade, condition: Expression, rank: str, values: Mapping[str, float]) -> float:
+    """At most how many coordinates of ``rank`` occur in a point for which ``condition`` holds.
+
+    A sliding window over few rows reaches few columns. Exact for bands without gaps; the whole rank for other conditions.
+    """
+    band = _band(cascade, condition, values)
+    if band is None or rank not in band[0]:
+        return values[rank]
+    ranks = [rank, *(other for other in band[0] if other != rank)]
+    sizes = {name: _whole(name, values) for name in ranks}
+    if not _is_regular(ranks, band[1]):
+        return values[rank]
+    lows, highs, first, last = _interval_ends(ranks, band[1], sizes)
+    spans: list[tuple[float, float]] = []
+    for start, stop in pairwise(_cuts(lows + highs, first, last)):
+        spans += [_span(lows, highs, x) for x in (start, stop - 1) if _width(lows, highs, x) > 0]
+    if not spans:
+        return 0.0
+    return min(values[rank], max(high for _, high in spans) - min(low for low, _ in spans))
+
+
+def _band(cascade: Cascade, condition: Expression, values: Mapping[str, float]) -> tuple[list[str], list[_Line]] | None:
+    """The comparisons of a condition that is linear in at most two ranks; parts that read tensors are left out."""
+    lines: list[_Line] = []
+    for part in _conjuncts(condition):
+        if _reads(part):
             continue
         line = _comparison(cascade, part, values)
         if line is None:
-            other.append(part)
-        else:
-            linear.append(line)
-    ranks = list(dict.fromkeys(rank for line in linear for rank in line[0]))
-    if other or len(ranks) > 2 or not _is_regular(ranks, linear):
-        return share * _by_points(cascade, [p for p in _conjuncts(condition) if not _reads(p)], values)
-    return share * _by_intervals(ranks, linear, {rank: _whole(rank, values) for rank in ranks})
+            return None
+        lines.append(line)
+    ranks = list(dict.fromkeys(rank for line in lines for rank in line[0]))
+    return (ranks, lines) if len(ranks) <= 2 and _is_regular(ranks, lines) else None
 
 
 def _is_regular(ranks: list[str], lines: list[_Line]) -> bool:
@@ -141,12 +170,21 @@ def _by_intervals(ranks: list[str], lines: list[_Line], sizes: Mapping[str, int]
     """Points kept, over all points: for each coordinate x of the second rank an interval of the first."""
     if not ranks:
         return 1.0 if all(constant >= 0 for _, constant in lines) else 0.0
-    count = sizes[ranks[0]]
-    length = sizes[ranks[1]] if len(ranks) > 1 else 1
+    lows, highs, first, last = _interval_ends(ranks, lines, sizes)
+    kept = 0.0
+    for start, stop in pairwise(_cuts(lows + highs, first, last)):
+        # Within a stretch one pair of lines bounds the interval, so the widths form an arithmetic series; stretches also
+        # end where the width passes through 0.
+        kept += _series(_width(lows, highs, start), _width(lows, highs, stop - 1), stop - start)
+    return kept / (sizes[ranks[0]] * (sizes[ranks[1]] if len(ranks) > 1 else 1))
+
+
+def _interval_ends(ranks: list[str], lines: list[_Line], sizes: Mapping[str, int]) -> tuple[_Lines, _Lines, int, int]:
+    """Lower and upper ends of the first rank as lines in the second, and the range of the second."""
     other = ranks[1] if len(ranks) > 1 else ""
-    lows: list[tuple[float, float]] = [(0.0, 0.0)]
-    highs: list[tuple[float, float]] = [(0.0, float(count))]
-    ends: list[tuple[float, float]] = []
+    lows: _Lines = [(0.0, 0.0)]
+    highs: _Lines = [(0.0, float(sizes[ranks[0]]))]
+    ends: _Lines = []
     for slopes, constant in lines:
         along, across = slopes.get(ranks[0], 0.0), slopes.get(other, 0.0)
         if along > 0:
@@ -155,17 +193,11 @@ def _by_intervals(ranks: list[str], lines: list[_Line], sizes: Mapping[str, int]
             highs.append((across, constant + 1.0))
         else:
             ends.append((across, constant))
-    first, last = _range(ends, length)
-    kept = 0.0
-    cuts = _cuts(lows + highs, first, last)
-    for start, stop in pairwise(cuts):
-        # Within a stretch one pair of lines bounds the interval, so the widths form an arithmetic series, unless they
-        # pass through 0, which is where the series is cut off.
-        kept += _series(_width(lows, highs, start), _width(lows, highs, stop - 1), stop - start)
-    return kept / (count * length)
+    first, last = _range(ends, sizes[other] if other else 1)
+    return lows, highs, first, last
 
 
-def _range(ends: list[tuple[float, float]], length: int) -> tuple[int, int]:
+def _range(ends: _Lines, length: int) -> tuple[int, int]:
     first, last = 0, length
     for slope, constant in ends:
         if slope > 0:
@@ -177,7 +209,7 @@ def _range(ends: list[tuple[float, float]], length: int) -> tuple[int, int]:
     return first, max(last, first)
 
 
-def _cuts(lines: list[tuple[float, float]], first: int, last: int) -> list[int]:
+def _cuts(lines: _Lines, first: int, last: int) -> list[int]:
     """Coordinates where another line may become the binding one."""
     cuts = {first, last}
     for a_slope, a_constant in lines:
@@ -188,9 +220,12 @@ def _cuts(lines: list[tuple[float, float]], first: int, last: int) -> list[int]:
     return sorted(cuts)
 
 
-def _width(lows: list[tuple[float, float]], highs: list[tuple[float, float]], x: int) -> float:
-    low = max(slope * x + constant for slope, constant in lows)
-    high = min(slope * x + constant for slope, constant in highs)
+def _span(lows: _Lines, highs: _Lines, x: int) -> tuple[float, float]:
+    return max(slope * x + constant for slope, constant in lows), min(slope * x + constant for slope, constant in highs)
+
+
+def _width(lows: _Lines, highs: _Lines, x: int) -> float:
+    low, high = _span(lows, highs, x)
     return max(high - low, 0.0)
 
 

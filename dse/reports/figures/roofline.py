@@ -31,6 +31,7 @@ __all__ = ["Ceilings", "ceilings", "roofline_figure"]
 
 _TERA = 1e12
 _LABELLED = 5
+_BRIEF = 0.01
 _TOGETHER_PT = 14.0
 _LINE_PITCH_PT = 8.8
 _LARGEST_AREA = 170.0
@@ -86,13 +87,14 @@ def ceilings(result: Result, system: System) -> Ceilings:
 
 def roofline_figure(result: Result, system: System, *, width_in: float = DOUBLE_WIDTH_IN) -> Figure:
     """The figure, ``width_in`` inches wide; operations without arithmetic (gathers) have no place in it."""
-    shown = [op for op in operations(result) if op.operations > 0 and op.bytes > 0]
+    working = [op for op in operations(result) if op.operations > 0 and op.bytes > 0]
+    shown = _worth_room(working)
     roofs = ceilings(result, system)
     with paper_style():
         figure = new_figure(width_in, 3.0 if is_wide(width_in) else 3.3)
         axes = figure.add_subplot()
         _frame(axes, result, shown, roofs)
-        _legend(figure, shown, wide=is_wide(width_in))
+        _legend(figure, working, shown, wide=is_wide(width_in))
         axes.set_title(result_title(result, width_in), color=INK, pad=4)
         # Labels go between what is drawn, so everything must have its place before them.
         figure.draw_without_rendering()
@@ -102,6 +104,13 @@ def roofline_figure(result: Result, system: System, *, width_in: float = DOUBLE_
         lines = _draw_ceilings(axes, roofs, _rate_unit(result), obstacles)
         _write_names(axes, lines, shown, obstacles)
     return figure
+
+
+def _worth_room(working: Sequence[Operation]) -> list[Operation]:
+    """The operations but those that take next to no time far below all others, which would squeeze the rest."""
+    total = sum(op.seconds for op in working)
+    lowest = min((op.ops_per_s for op in working if op.seconds > _BRIEF * total), default=0.0)
+    return [op for op in working if op.ops_per_s >= lowest / 10]
 
 
 def _frame(axes: Axes, result: Result, shown: Sequence[Operation], roofs: Ceilings) -> None:
@@ -116,7 +125,7 @@ def _frame(axes: Axes, result: Result, shown: Sequence[Operation], roofs: Ceilin
     axes.set_xlabel("Operational intensity (operations/byte)")
     axes.set_ylabel(f"Performance ({_rate_unit(result)})")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.9f}".rstrip("0").rstrip(".")))
         axis.set_minor_formatter(NullFormatter())
     axes.grid(True, which="major")
 
@@ -132,7 +141,7 @@ def _whole_step(result: Result) -> tuple[float, float]:
     return work / max(sum(op.bytes for op in everything), 1.0), work / result.latency_s
 
 
-def _legend(figure: Figure, shown: Sequence[Operation], *, wide: bool) -> None:
+def _legend(figure: Figure, working: Sequence[Operation], shown: Sequence[Operation], *, wide: bool) -> None:
     kinds = list(dict.fromkeys(op.kind for op in shown))
     handles = [
         Line2D([], [], ls="", marker="o", ms=5, mfc=kind_colour(kind), mec="white", label=kind.replace("_", " "))
@@ -140,6 +149,10 @@ def _legend(figure: Figure, shown: Sequence[Operation], *, wide: bool) -> None:
     ]
     handles.append(Line2D([], [], ls="", marker="D", ms=5, mfc="none", mec=INK, mew=1.0, label="whole step"))
     heading = "Operations\n(area, %: share\nof their time)" if wide else "Operations (area, %: share of their time)"
+    if len(shown) < len(working):
+        left_out = 1 - sum(op.seconds for op in shown) / sum(op.seconds for op in working)
+        note = f"{len(working) - len(shown)} slower ones, {percent_text(left_out)}\nof the time, not shown"
+        heading += f"\n{note}" if wide else f"\n{note.replace(chr(10), ' ')}"
     figure.legend(
         handles=handles,
         title=heading,
@@ -233,22 +246,26 @@ def _write_names(axes: Axes, lines: Sequence[_Line], shown: Sequence[Operation],
 
 
 def _labels(axes: Axes, shown: Sequence[Operation]) -> list[_Label]:
-    """The operations that take longest, with their share of the time of all; neighbours share one label."""
+    """The operations that take longest, with their share of the time of all.
+
+    Neighbours share one label, and within it those of one name, from different layers, one line.
+    """
     pixel, unit = _pixels(axes), _unit(axes)
     total = sum(op.seconds for op in shown)
-    groups: list[tuple[Point, list[Operation]]] = []
-    for op in shown[:_LABELLED]:
+    groups: list[tuple[Point, float, dict[str, float]]] = []
+    for op in shown:
         here = pixel((op.intensity_ops_per_byte, op.ops_per_s / _TERA))
-        near = [ops for there, ops in groups if math.dist(here, there) < _TOGETHER_PT * unit]
-        if near:
-            near[0].append(op)
-        else:
-            groups.append((here, [op]))
+        near = [seconds for there, _, seconds in groups if math.dist(here, there) < _TOGETHER_PT * unit]
+        lines = sum(len(seconds) for _, _, seconds in groups)
+        if near and (op.name in near[0] or lines < _LABELLED):
+            near[0][op.name] = near[0].get(op.name, 0.0) + op.seconds
+        elif not near and lines < _LABELLED:
+            groups.append((here, _radius(axes, _area(op, total)), {op.name: op.seconds}))
     labels = []
-    for point, ops in groups:
-        lines = tuple(f"{op.name.replace('_', ' ')} {percent_text(op.seconds / total)}" for op in ops)
-        size = max(_text_size(axes, line)[0] for line in lines), _LINE_PITCH_PT * unit * len(lines)
-        labels.append(_Label(lines, point, _radius(axes, _area(ops[0], total)), size))
+    for point, radius, seconds in groups:
+        texts = tuple(f"{name.replace('_', ' ')} {percent_text(time / total)}" for name, time in seconds.items())
+        size = max(_text_size(axes, text)[0] for text in texts), _LINE_PITCH_PT * unit * len(texts)
+        labels.append(_Label(texts, point, radius, size))
     return labels
 
 

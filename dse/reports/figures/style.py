@@ -92,6 +92,9 @@ _PARAMETERS: dict[Any, Any] = {
     "legend.fontsize": 7.0,
     "legend.title_fontsize": 7.0,
     "figure.titlesize": 7.5,
+    # Text as wide in every resolution, so that what is laid out for one fits in all.
+    "text.hinting": "none",
+    "figure.dpi": 300.0,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": INK,
@@ -121,7 +124,7 @@ _PARAMETERS: dict[Any, Any] = {
     "legend.borderaxespad": 0.2,
     "hatch.linewidth": 0.5,
     "figure.constrained_layout.h_pad": 0.02,
-    "figure.constrained_layout.w_pad": 0.02,
+    "figure.constrained_layout.w_pad": 0.03,
     "savefig.facecolor": "white",
     "svg.fonttype": "path",  # the same glyphs whatever fonts the reader has
     "svg.hashsalt": "tiercade",  # else ids in the SVG are random

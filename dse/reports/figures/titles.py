@@ -31,7 +31,7 @@ def result_title(result: Result, width_in: float) -> str:
 def to_the_left(axes: Axes, width_in: float) -> None:
     """Move the title of laid-out axes to the left edge of their figure, where there is most room for it."""
     place = axes.get_position()
-    # The title has coordinates along the axes; constrained layout leaves a margin of 1.5 points.
+    # The title has coordinates along the axes; constrained layout leaves a margin of 2 points.
     edge = 2 / (72 * width_in)
     axes.set_title(axes.get_title("left"), x=(edge - place.x0) / place.width, pad=4)
 

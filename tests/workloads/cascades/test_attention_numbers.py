@@ -106,7 +106,13 @@ def test_the_masked_start_of_a_window_leaves_the_running_maximum_finite() -> Non
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**32), p=st.integers(1, 7), m=st.integers(1, 7), tile_p=st.integers(1, 3), tile_m=st.integers(1, 3))
+@given(
+    seed=st.integers(0, 2**32),
+    p=st.integers(1, 7),
+    m=st.integers(1, 7),
+    tile_p=st.integers(1, 3),
+    tile_m=st.integers(1, 3),
+)
 def test_block_sparse(seed: int, p: int, m: int, tile_p: int, tile_m: int) -> None:
     rng = np.random.default_rng(seed)
     inputs = gqa_inputs(rng, "normal", 1, 2, 1, p, m)
@@ -143,11 +149,19 @@ def test_paged(seed: int, b: int, pages: int, page: int) -> None:
 def test_latent_attention(name: str, seed: int, b: int, h: int, p: int, more: int) -> None:
     rng = np.random.default_rng(seed)
     m, c, e, r, f = p + more, 5, 3, 2, 4
-    shapes = {"QN": (b, h, p, e), "QR": (b, h, p, r), "C": (b, m, c), "KR": (b, m, r), "WUK": (h, c, e), "WUV": (h, c, f)}
+    shapes = {
+        "QN": (b, h, p, e),
+        "QR": (b, h, p, r),
+        "C": (b, m, c),
+        "KR": (b, m, r),
+        "WUK": (h, c, e),
+        "WUV": (h, c, f),
+    }
     inputs = {key: rng.normal(size=shape) for key, shape in shapes.items()}
     sizes = {"m0": 2} if "1pass" in name else {}
     k = np.concatenate(
-        [np.einsum("bmc,hce->bhme", inputs["C"], inputs["WUK"]), np.broadcast_to(inputs["KR"][:, None], (b, h, m, r))], -1
+        [np.einsum("bmc,hce->bhme", inputs["C"], inputs["WUK"]), np.broadcast_to(inputs["KR"][:, None], (b, h, m, r))],
+        -1,
     )
     q = np.concatenate([inputs["QN"], inputs["QR"]], -1)[:, :, None]
     v = np.einsum("bmc,hcf->bhmf", inputs["C"], inputs["WUV"])
@@ -214,7 +228,11 @@ def test_one_pass_attention_is_fast_enough() -> None:
 
     rng = np.random.default_rng(7)
     shape = (1, 16, 1, 1024, 64)
-    inputs = {"Q": rng.normal(size=shape), "K": rng.normal(size=(1, 16, 1024, 64)), "V": rng.normal(size=(1, 16, 1024, 64))}
+    inputs = {
+        "Q": rng.normal(size=shape),
+        "K": rng.normal(size=(1, 16, 1024, 64)),
+        "V": rng.normal(size=(1, 16, 1024, 64)),
+    }
     start = time.perf_counter()
     found = run_cascade(load_cascade("attention-1pass"), inputs)["AV"]
     assert time.perf_counter() - start < 5

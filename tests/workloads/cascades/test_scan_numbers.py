@@ -90,11 +90,17 @@ def test_monarch_convolution(seed: int, b: int, n1: int, n2: int) -> None:
 )  # fmt: skip
 def test_convolutions(seed: int, b: int, c: int, k: int, r: int, s: int, h: int, w: int, stride: int, pad: int) -> None:
     rng = np.random.default_rng(seed)
-    image, filters, per_channel = rng.normal(size=(b, c, h, w)), rng.normal(size=(k, c, r, s)), rng.normal(size=(c, r, s))
+    image, filters, per_channel = (
+        rng.normal(size=(b, c, h, w)),
+        rng.normal(size=(k, c, r, s)),
+        rng.normal(size=(c, r, s)),
+    )
     padded = np.pad(image, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (r, s), axis=(2, 3))[:, :, ::stride, ::stride]
     sizes = {"stride": stride, "pad": pad}
-    close(run("convolution", {"I": image, "F": filters}, **sizes)["O"], np.einsum("bcpqrs,kcrs->bkpq", windows, filters))
+    close(
+        run("convolution", {"I": image, "F": filters}, **sizes)["O"], np.einsum("bcpqrs,kcrs->bkpq", windows, filters)
+    )
     expected = np.einsum("bcpqrs,crs->bcpq", windows, per_channel)
     close(run("convolution-depthwise", {"I": image, "F": per_channel}, **sizes)["O"], expected)
 
@@ -150,7 +156,9 @@ def gradient(function: Callable[[dict[str, Array]], float], inputs: dict[str, Ar
 
 def test_feed_forward_gradients() -> None:
     rng = np.random.default_rng(12)
-    inputs = {name: rng.normal(size=shape) for name, shape in (("X", (2, 3)), ("WG", (3, 4)), ("WU", (3, 4)), ("WD", (4, 3)))}
+    inputs = {
+        name: rng.normal(size=shape) for name, shape in (("X", (2, 3)), ("WG", (3, 4)), ("WU", (3, 4)), ("WD", (4, 3)))
+    }
     weight = rng.normal(size=(2, 3))
 
     def forward(v: dict[str, Array]) -> float:
@@ -174,7 +182,11 @@ def test_norm_gradients() -> None:
 
     def layer(v: dict[str, Array]) -> float:
         x = v["X"]
-        return float((((x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5) * v["G"] + v["B"]) * weight).sum())
+        return float(
+            (
+                ((x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5) * v["G"] + v["B"]) * weight
+            ).sum()
+        )
 
     found = run("rms-norm-backward", {"X": inputs["X"], "G": inputs["G"], "R": scale, "DY": weight})
     for name in "XG":

@@ -172,4 +172,6 @@ def test_every_count_is_derived(name: str) -> None:
     """Each count above one has one sentence for every pass, and nothing depends on the run."""
     for count in count_passes(load_cascade(name)):
         if not count.passes.turns:
-            assert [step.split(":")[0] for step in count.steps] == [f"pass {n + 1}" for n in range(count.passes.constant)]
+            assert [step.split(":")[0] for step in count.steps] == [
+                f"pass {n + 1}" for n in range(count.passes.constant)
+            ]
