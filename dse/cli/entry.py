@@ -41,6 +41,8 @@ def run(arguments: list[str]) -> int:
         return 0
     except Exception as error:
         return _other(error, as_json)
+    if code == 130:  # the parser turns an interrupt inside a command into this
+        return _interrupted()
     return code if isinstance(code, int) else 0
 
 
