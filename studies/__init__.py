@@ -1,0 +1,1 @@
+"""Published systems rebuilt on the shared machinery, one file each."""

@@ -1,0 +1,1 @@
+"""What a reader takes away: tables, figures, traces, run folders, pages."""

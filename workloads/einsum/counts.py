@@ -141,9 +141,9 @@ def mask_densities(cascade: Cascade, sizes: Mapping[str, float]) -> dict[str, fl
     reach = _mask_reach(cascade)
     shares: dict[int, float] = {}
     densities: dict[str, float] = {}
-    for einsum in cascade.einsums:
+    for place, einsum in enumerate(cascade.einsums):
         density = 1.0
-        for source in reach[einsum]:
+        for source in reach[place]:
             if source not in shares:
                 shares[source] = survival(cascade, cascade.einsums[source].condition, values)
             density *= shares[source]
@@ -157,9 +157,9 @@ def mask_density(cascade: Cascade, sizes: Mapping[str, float]) -> float:
 
 
 @lru_cache(maxsize=1024)
-def _mask_reach(cascade: Cascade) -> dict[Einsum, frozenset[int]]:
-    """For each Einsum, the Einsums whose conditions leave some of its points out."""
-    reach: dict[Einsum, frozenset[int]] = {}
+def _mask_reach(cascade: Cascade) -> tuple[frozenset[int], ...]:
+    """For each Einsum, in order, the places of the Einsums whose conditions leave some of its points out."""
+    reach: list[frozenset[int]] = []
     carried: dict[str, frozenset[int]] = {}
     masked_ranks = {
         place: frozenset(rank for node in walk(einsum.condition) for rank in _node_ranks(node))
@@ -174,10 +174,10 @@ def _mask_reach(cascade: Cascade) -> dict[Einsum, frozenset[int]]:
                 if masked_ranks[source] <= set(operand.ranks) and cascade.einsums[source].condition not in known:
                     own |= {source}
                     known.add(cascade.einsums[source].condition)
-        reach[einsum] = own
+        reach.append(own)
         kept = set(einsum.output.ranks)
         carried[einsum.label] = frozenset(source for source in own if masked_ranks[source] <= kept)
-    return reach
+    return tuple(reach)
 
 
 def _node_ranks(node: Expression) -> tuple[str, ...]:
@@ -280,10 +280,10 @@ def _reads(cascade: Cascade) -> dict[str, tuple[tuple[Access, frozenset[int]], .
     """The accesses to each input, with the places of the Einsums whose masks leave points of the access out."""
     reach = _mask_reach(cascade)
     found: dict[str, dict[tuple[Access, frozenset[int]], None]] = {name: {} for name in cascade.inputs}
-    for einsum in cascade.einsums:
+    for place, einsum in enumerate(cascade.einsums):
         for operand in einsum.operands:
             if operand.tensor in found:
-                found[operand.tensor][operand, reach[einsum]] = None
+                found[operand.tensor][operand, reach[place]] = None
     return {name: tuple(operands) for name, operands in found.items()}
 
 

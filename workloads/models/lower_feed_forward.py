@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workloads.errors import InputError
+from workloads.errors import InputError, unknown_name
 from workloads.models.architecture import FeedForward, MixtureOfExperts
 from workloads.models.layer_builder import LayerBuilder, activation, stored
 from workloads.workload import Role
@@ -13,7 +13,9 @@ CASCADES = {
     ("silu", False): "silu",
     ("gelu", False): "gelu",
     ("gelu_tanh", False): "gelu-tanh",
+    ("quick_gelu", False): "quick-gelu",
     ("relu", False): "relu",
+    ("relu2", False): "squared-relu",
     ("silu", True): "swiglu",
     ("gelu", True): "geglu",
     ("gelu_tanh", True): "geglu-tanh",
@@ -59,7 +61,12 @@ def _split(intermediate: int, devices: int) -> int:
 
 
 def _activation_cascade(block: FeedForward) -> str:
-    return CASCADES[block.activation, block.gated]
+    try:
+        return CASCADES[block.activation, block.gated]
+    except KeyError:
+        known = sorted(name for name, gated in CASCADES if gated == block.gated)
+        kind = "gated" if block.gated else "plain"
+        raise unknown_name(f"{kind} activation", block.activation, known, field="activation") from None
 
 
 def _dense(

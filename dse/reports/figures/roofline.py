@@ -31,7 +31,7 @@ __all__ = ["Ceilings", "ceilings", "roofline_figure"]
 
 _TERA = 1e12
 _LABELLED = 5
-_BRIEF = 0.01
+_BRIEF = 0.03
 _TOGETHER_PT = 14.0
 _LINE_PITCH_PT = 8.8
 _LARGEST_AREA = 170.0
@@ -108,8 +108,14 @@ def roofline_figure(result: Result, system: System, *, width_in: float = DOUBLE_
 
 def _worth_room(working: Sequence[Operation]) -> list[Operation]:
     """The operations but those that take next to no time far below all others, which would squeeze the rest."""
-    total = sum(op.seconds for op in working)
-    lowest = min((op.ops_per_s for op in working if op.seconds > _BRIEF * total), default=0.0)
+    rising = sorted(working, key=lambda op: op.ops_per_s)
+    spare = _BRIEF * sum(op.seconds for op in working)
+    lowest = 0.0
+    for op in rising:
+        lowest = op.ops_per_s
+        spare -= op.seconds
+        if spare < 0:
+            break
     return [op for op in working if op.ops_per_s >= lowest / 10]
 
 
@@ -120,8 +126,8 @@ def _frame(axes: Axes, result: Result, shown: Sequence[Operation], roofs: Ceilin
     peak = max(roofs.peaks.values())
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xlim(min(across) / 3, max(*across, roofs.ridge_ops_per_byte) * 5)
-    axes.set_ylim(min(upward) / _TERA / 3, peak / _TERA * 4)
+    axes.set_xlim(min(*across, roofs.ridge_ops_per_byte / 10) / 3, max(*across, roofs.ridge_ops_per_byte) * 5)
+    axes.set_ylim(min(*upward, peak / 10) / _TERA / 3, peak / _TERA * 4)
     axes.set_xlabel("Operational intensity (operations/byte)")
     axes.set_ylabel(f"Performance ({_rate_unit(result)})")
     for axis in (axes.xaxis, axes.yaxis):
@@ -151,8 +157,7 @@ def _legend(figure: Figure, working: Sequence[Operation], shown: Sequence[Operat
     heading = "Operations\n(area, %: share\nof their time)" if wide else "Operations (area, %: share of their time)"
     if len(shown) < len(working):
         left_out = 1 - sum(op.seconds for op in shown) / sum(op.seconds for op in working)
-        note = f"{len(working) - len(shown)} slower ones, {percent_text(left_out)}\nof the time, not shown"
-        heading += f"\n{note}" if wide else f"\n{note.replace(chr(10), ' ')}"
+        heading += f"\nnot shown: {len(working) - len(shown)} slower, {percent_text(left_out)}"
     figure.legend(
         handles=handles,
         title=heading,

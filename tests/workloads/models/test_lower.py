@@ -11,6 +11,7 @@ from workloads.errors import InputError
 from workloads.formats import FormatChoice
 from workloads.models.architecture import Model
 from workloads.models.catalogue import model, model_names
+from workloads.models.config import read_model as parse_mapping
 from workloads.models.counts import kv_bytes_per_token, parameters, weight_bytes
 from workloads.models.flops import forward_flops
 from workloads.models.lower import lower, repeating_runs
@@ -130,3 +131,10 @@ def test_a_batch_is_a_whole_number_of_at_least_one(batch: int) -> None:
     with pytest.raises(InputError, match="expected a whole number of at least 1") as caught:
         Decode(batch, 16)
     assert caught.value.field == "batch"
+
+
+def test_an_activation_without_a_cascade_is_refused() -> None:
+    config = {"architectures": ["LlamaForCausalLM"], "hidden_act": "relu2", "hidden_size": 64, "intermediate_size": 128}
+    config |= {"num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 100}
+    with pytest.raises(InputError, match="unknown gated activation 'relu2'"):
+        lower(parse_mapping(config), Prefill(1, 16))
