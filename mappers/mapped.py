@@ -73,3 +73,11 @@ class MappedWorkload:
     fidelity: str
     home: str
     layers: dict[str, MappedLayer]
+
+    def __str__(self) -> str:
+        lines = [f"{self.workload.model} mapped at {self.fidelity} fidelity, home tier {self.home}"]
+        for name, layer in self.layers.items():
+            for op in layer.ops.values():
+                engines = "+".join(share.engine for share in op.shares)
+                lines.append(f"{name:14} {op.op.name:16} {engines:16} {op.time_s * 1e6:10.2f} us, bound by {op.bound}")
+        return "\n".join(lines)

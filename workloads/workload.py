@@ -188,6 +188,20 @@ class Workload:
             for layer in run.pattern:
                 yield layer, run.count
 
+    def __str__(self) -> str:
+        phase = self.phase
+        lines = [
+            f"{self.model}, {phase.name}, batch {phase.batch}, context {phase.context}, per device of {self.devices}"
+        ]
+        for layer, count in self.layers():
+            work, read = sum(op.work.total for op in layer.ops), sum(op.bytes("read") for op in layer.ops)
+            stored = sum(tensor.bytes for tensor in layer.stored)
+            lines.append(
+                f"{count:4} x {layer.name:14} {len(layer.steps):3} steps {work:10.3e} operations "
+                f"{read:10.3e} B read {stored:10.3e} B stored"
+            )
+        return "\n".join(lines)
+
     def total_work(self) -> Work:
         """Operations per device over all layers."""
         pairs = [(op.work, count) for layer, count in self.layers() for op in layer.ops]

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 WIDTH = 80
+_UNLIMITED = 1000
 _BAR = 18
 _MOST_OPERATIONS = 8
 _FORMATS_SHOWN = ("weights", "kv_cache")
@@ -59,14 +60,20 @@ def comparison_text(first: Result, second: Result) -> str:
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], *, stream: TextIO | None = None) -> None:
-    """Print rows that share their keys as a table with the keys as its head; whole numbers get thousands separators."""
+    """Print rows that share their keys as a table with the keys as its head; whole numbers get thousands separators.
+
+    On a terminal the last column is folded to fit; elsewhere lines are as long as they need to be.
+    """
     table = _table()
     for at, name in enumerate(rows[0] if rows else ()):
         is_number = isinstance(rows[0][name], int | float)
         _column(table, name.replace("_", " "), right=is_number, first=at == 0)
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
-    _print(table, stream)
+    if table.columns:
+        table.columns[-1].no_wrap = False
+        table.columns[-1].overflow = "fold"
+    _print(table, stream, width=_UNLIMITED)
 
 
 def _cell(value: object) -> str:
@@ -174,17 +181,16 @@ def _table(*, header: bool = True) -> Table:
 
 def _column(table: Table, name: str = "", *, right: bool = False, first: bool = False, style: str = "") -> None:
     """A column that is cut short with an ellipsis rather than wrapped."""
-    title = name
-    table.add_column(title, justify="right" if right else "left", style=style, no_wrap=True, overflow="ellipsis")
+    table.add_column(name, justify="right" if right else "left", style=style, no_wrap=True, overflow="ellipsis")
     if first:
-        table.columns[-1].min_width = min(len(title), 20)
+        table.columns[-1].min_width = min(len(name), 20)
 
 
-def _plain(renderable: RenderableType) -> str:
+def _plain(renderable: RenderableType, width: int = WIDTH) -> str:
     from rich.console import Console
 
     text = io.StringIO()
-    Console(file=text, width=WIDTH, color_system=None, force_terminal=False, legacy_windows=False).print(renderable)
+    Console(file=text, width=width, color_system=None, force_terminal=False, legacy_windows=False).print(renderable)
     return _trimmed(text.getvalue().splitlines())
 
 
@@ -192,16 +198,15 @@ def _trimmed(lines: Iterable[str]) -> str:
     return "".join(line.rstrip() + "\n" for line in lines)
 
 
-def _print(renderable: RenderableType, stream: TextIO | None) -> None:
+def _print(renderable: RenderableType, stream: TextIO | None, *, width: int = WIDTH) -> None:
     stream = sys.stdout if stream is None else stream
     if stream.isatty():
         from rich.console import Console
 
         console = Console(file=stream, highlight=False)
-        # rich itself takes care of terminals that are narrower; wider ones gain nothing from stretched columns.
-        console.print(renderable, width=min(console.width, 100))
+        console.print(renderable)
         return
-    text = _plain(renderable)
+    text = _plain(renderable, width)
     try:
         text.encode(stream.encoding or "utf-8")
     except UnicodeEncodeError:

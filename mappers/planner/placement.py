@@ -100,6 +100,16 @@ class MemoryPlan:
     workspace_bytes: float
     ahead: int
 
+    def __str__(self) -> str:
+        lines = []
+        for tier, capacity in self.capacity_bytes.items():
+            beside = self.buffer_bytes + self.cache_bytes + self.workspace_bytes if tier == self.home else 0.0
+            held = self.resident_bytes[tier]
+            lines.append(f"{tier:8} {held:10.3e} B of tensors, {beside:10.3e} B beside them, of {capacity:10.3e} B")
+        for role, tiers in self.bytes_by_role().items():
+            lines.append(f"  {role:14}" + ", ".join(f"{tier} {size:.3e} B" for tier, size in tiers.items()))
+        return "\n".join(lines)
+
     def layers(self) -> Iterator[tuple[LayerPlan, int]]:
         """Each distinct placed layer with how often it stands, in order."""
         for run in self.runs:

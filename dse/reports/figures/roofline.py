@@ -156,8 +156,9 @@ def _legend(figure: Figure, working: Sequence[Operation], shown: Sequence[Operat
     handles.append(Line2D([], [], ls="", marker="D", ms=5, mfc="none", mec=INK, mew=1.0, label="whole step"))
     heading = "Operations\n(area, %: share\nof their time)" if wide else "Operations (area, %: share of their time)"
     if len(shown) < len(working):
+        between = "\n" if wide else " "
         left_out = 1 - sum(op.seconds for op in shown) / sum(op.seconds for op in working)
-        heading += f"\nnot shown: {len(working) - len(shown)} slower, {percent_text(left_out)}"
+        heading += f"\nnot shown: {len(working) - len(shown)} slower,{between}{percent_text(left_out)}"
     figure.legend(
         handles=handles,
         title=heading,
