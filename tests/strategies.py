@@ -90,7 +90,7 @@ def feed_forwards(draw: st.DrawFn) -> FeedForward:
 
 
 @st.composite
-def blocks(draw: st.DrawFn, hidden: int) -> Block:
+def blocks(draw: st.DrawFn) -> Block:
     """A small block: dense or mixture, grouped or latent attention, sequential or parallel."""
     heads = draw(st.sampled_from([2, 4]))
     attention = Attention(
@@ -119,7 +119,7 @@ def blocks(draw: st.DrawFn, hidden: int) -> Block:
 def models(draw: st.DrawFn) -> Model:
     """A decoder of one or two kinds of small blocks, up to twelve layers, under 4 MB in bf16."""
     hidden = draw(st.sampled_from([32, 64]))
-    kinds = tuple(draw(blocks(hidden)) for _ in range(draw(st.integers(1, 2))))
+    kinds = tuple(draw(blocks()) for _ in range(draw(st.integers(1, 2))))
     order = tuple(draw(st.lists(st.integers(0, len(kinds) - 1), min_size=1, max_size=12)))
     return Model("small", "test", hidden, 128, kinds, order, tied_embeddings=draw(st.booleans()))
 

@@ -16,8 +16,8 @@ def exposed_time(execution: Execution) -> dict[str, float]:
     """Seconds without a computing task, by what was waited for; with the time of computing they make the latency.
 
     What a transfer or an exchange between devices covers of a gap between computing tasks is charged to its bottleneck
-    (a resource, or ``overhead`` where its latency is longest); of several at a time to the one that finishes last.
-    The rest of the gaps is ``idle``.
+    (a resource, or ``overhead`` where its latency is longest); of several at a time to the one that finishes last
+    before computing goes on. The rest of the gaps is ``idle``.
     """
     computing: list[tuple[float, float]] = []
     moving: list[TaskRun] = []
@@ -60,10 +60,18 @@ def _gaps(intervals: Iterable[tuple[float, float]], end_s: float) -> Iterator[tu
 
 
 def _charges(active: list[TaskRun], begin: float, end: float) -> Iterator[tuple[str, float]]:
-    """From the end of the gap back: each moment goes to the run that finishes last of those under way."""
-    reached = end
-    for run in sorted(active, key=lambda run: (-run.finish_s, run.start_s, run.bound)):
-        right, left = min(reached, run.finish_s), max(begin, run.start_s)
-        if right > left:
-            yield run.bound, right - left
-            reached = left
+    """From the end of the gap back: each moment goes to the run that finishes last of those under way.
+
+    Runs that go on beyond the gap are not what it waited for: they get only what no other run covers.
+    """
+    free = [(begin, end)]
+    for run in sorted(active, key=lambda run: (run.finish_s > end, -run.finish_s, run.start_s, run.bound)):
+        left_over = []
+        for from_s, to_s in free:
+            left, right = max(from_s, run.start_s), min(to_s, run.finish_s)
+            if right > left:
+                yield run.bound, right - left
+                left_over += [piece for piece in ((from_s, left), (right, to_s)) if piece[1] > piece[0]]
+            else:
+                left_over.append((from_s, to_s))
+        free = left_over

@@ -30,7 +30,7 @@ def engineering(value: float, unit: str) -> str:
     # Rounded first, so that 999.96 µs becomes 1.00 ms.
     exponent = math.floor(math.log10(abs(float(f"{value:.2e}"))))
     power = min(max(3 * (exponent // 3), min(_PREFIXES)), max(_PREFIXES))
-    decimals = max(0, 2 - (exponent - power))
+    decimals = min(max(0, 2 - (exponent - power)), 2)
     return f"{value / 10.0**power:.{decimals}f} {_PREFIXES[power]}{unit}"
 
 

@@ -26,9 +26,9 @@ __all__ = ["analyse"]
 def analyse(cascade: Cascade, sizes: Mapping[str, float] | None = None) -> dict[str, Any]:
     """Passes, live footprint, operations, compulsory traffic, fusible Einsums, reuse, and the reasons for the passes.
 
-    Without ``sizes`` counts are formulas in the rank sizes (texts); with them they are numbers, in operations and elements.
-    ``passes`` is the largest count over all ranks of all inputs; ``why`` derives every count above 1 and every block or
-    window that must stay live. Raises InputError where sizes are missing or unknown.
+    Without ``sizes`` counts are formulas in the rank sizes (texts); with them they are numbers, in operations and
+    elements. ``passes`` is the largest count over all ranks of all inputs; ``why`` derives every count above 1 and
+    every block or window that must stay live. Raises InputError where sizes are missing or unknown.
     """
     counts = count_passes(cascade)
     most = max((count.passes for count in counts if not count.of_piece), key=Count.key, default=Count(1))

@@ -1,8 +1,8 @@
 """How much a cascade computes, holds and must move: closed forms in the rank sizes.
 
-Every operator of an expression counts once for each point of the Einsum's iteration space, and a fold counts one operator
-for each point: a matrix product of N points is N mul and N add. Subexpressions of constants cost nothing, and neither do
-index arithmetic and the test of a ``where``, which an address generator does.
+Every operator of an expression counts once for each point of the Einsum's iteration space, and a fold counts one
+operator for each point: a matrix product of N points is N mul and N add. Subexpressions of constants cost nothing,
+and neither do index arithmetic and the test of a ``where``, which an address generator does.
 """
 
 from __future__ import annotations
@@ -109,10 +109,10 @@ def tensor_elements(cascade: Cascade, sizes: Mapping[str, float]) -> dict[str, f
 def touched_elements(cascade: Cascade, sizes: Mapping[str, float]) -> dict[str, float]:
     """Elements of each input that some access can reach, each counted once.
 
-    An axis that is only ever gathered (``E[T[t], d]``) contributes no more coordinates than there are index values. This is
-    an upper limit, reached when the index values differ; a stated density replaces it. An axis that is only read at
-    affine indices contributes those indices' range (a strided window may leave the end of the axis untouched), and what a
-    mask never reaches is left out (keys before every query's window).
+    An axis that is only ever gathered (``E[T[t], d]``) contributes no more coordinates than there are index values.
+    This is an upper limit, reached when the index values differ; a stated density replaces it. An axis that is only
+    read at affine indices contributes those indices' range (a strided window may leave the end of the axis
+    untouched), and what a mask never reaches is left out (keys before every query's window).
     """
     values = resolve_sizes(cascade, sizes)
     reads = _reads(cascade)
@@ -134,8 +134,8 @@ def compulsory_traffic(cascade: Cascade, sizes: Mapping[str, float]) -> dict[str
 def mask_densities(cascade: Cascade, sizes: Mapping[str, float]) -> dict[str, float]:
     """For each Einsum, the share of its points that its own mask and those of its operands leave.
 
-    A mask reaches every Einsum that reads the masked tensor at the masked ranks: points that the mask empties need not be
-    visited there either. Conditions that read tensors take the density of the tensor.
+    A mask reaches every Einsum that reads the masked tensor at the masked ranks: points that the mask empties need
+    not be visited there either. Conditions that read tensors take the density of the tensor.
     """
     values = resolve_sizes(cascade, sizes)
     reach = _mask_reach(cascade)

@@ -15,7 +15,8 @@ _BOX = (132, 40)
 _GAP = (28, 56)
 _MARGIN = 24
 _STYLE = (
-    "text{font:12px sans-serif;text-anchor:middle}.ranks{font-size:10px;fill:#555}.title{font-weight:bold;text-anchor:start}"
+    "text{font:12px sans-serif;text-anchor:middle}.ranks{font-size:10px;fill:#555}"
+    ".title{font-weight:bold;text-anchor:start}"
     "rect{stroke:#444;fill:#fff}.input rect{fill:#dde8f5}.output rect{fill:#dff0dc}.contraction rect{stroke-width:2.5}"
     "path{fill:none;stroke:#888}.state{stroke-dasharray:4 3}"
 )
@@ -24,8 +25,8 @@ _STYLE = (
 def draw_cascade(cascade: Cascade) -> str:
     """The drawing as a self-contained SVG document.
 
-    Inputs are blue, results green; a thick frame marks what a matrix engine can run; a dashed arrow carries a running state
-    to the next step. Each box shows its Einsums as a tooltip.
+    Inputs are blue, results green; a thick frame marks what a matrix engine can run; a dashed arrow carries a running
+    state to the next step. Each box shows its Einsums as a tooltip.
     """
     layers = _layers(cascade)
     rows: list[list[str]] = [[] for _ in range(max(layers.values()) + 1)]
@@ -40,7 +41,8 @@ def draw_cascade(cascade: Cascade) -> str:
         for position, name in enumerate(row):
             places[name] = (left + position * (_BOX[0] + _GAP[0]), _MARGIN + 20 + depth * (_BOX[1] + _GAP[1]))
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
+        f'viewBox="0 0 {width:g} {height:g}">',
         f"<style>{_STYLE}</style>",
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0L8 4L0 8z" style="fill:#888"/></marker></defs>',
@@ -74,7 +76,8 @@ def _arrow(places: dict[str, tuple[float, float]], start: str, end: str, layers:
     if layers[start] >= layers[end]:
         side = places[end][0] + _BOX[0]
         x0, y0, x1, y1 = places[start][0] + _BOX[0], y0 - _BOX[1] / 2, side, y1 + _BOX[1] / 2 + 6
-        return f'<path class="state" marker-end="url(#tip)" d="M{x0:g} {y0:g}C{x0 + 40:g} {y0:g} {x1 + 40:g} {y1:g} {x1:g} {y1:g}"/>'
+        curve = f"M{x0:g} {y0:g}C{x0 + 40:g} {y0:g} {x1 + 40:g} {y1:g} {x1:g} {y1:g}"
+        return f'<path class="state" marker-end="url(#tip)" d="{curve}"/>'
     middle = (y0 + y1) / 2
     return f'<path marker-end="url(#tip)" d="M{x0:g} {y0:g}C{x0:g} {middle:g} {x1:g} {middle:g} {x1:g} {y1:g}"/>'
 

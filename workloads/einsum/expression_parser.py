@@ -210,4 +210,6 @@ class ExpressionParser:
             return Constant(token.text, at)
         if token.text in self.ranks and not self.parameters:
             return Coordinate(token.text, at)
-        self.unknown(token, "name", [*self.parameters, *self.constants, *([] if self.parameters else self.ranks)])
+        return self.unknown(
+            token, "name", [*self.parameters, *self.constants, *([] if self.parameters else self.ranks)]
+        )

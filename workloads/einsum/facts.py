@@ -1,7 +1,7 @@
 """What a tensor tells about a fiber it was computed from: the values that the pass analysis passes along.
 
-A *fiber* is all coordinates of one rank of an input, the input's other coordinates held fixed. A fact says how one tensor
-(or one point of an Einsum) hangs on such a fiber:
+A *fiber* is all coordinates of one rank of an input, the input's other coordinates held fixed. A fact says how one
+tensor (or one point of an Einsum) hangs on such a fiber:
 
 - ``visit``: it is an element of the input itself;
 - ``carry``: it still has the fiber's coordinate, so using it visits the fiber (or a kept copy of it);

@@ -1,4 +1,4 @@
-"""How the Einsums of a cascade hang together: dependencies, which can share a loop, and what each operand is reused along."""
+"""How the Einsums of a cascade hang together: dependencies, shared loops, and what operands are reused along."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["dependency_graph", "fusion_groups", "reuse_ranks"]
 def dependency_graph(cascade: Cascade) -> nx.DiGraph[str]:
     """Tensors as nodes, an edge from each operand to what is computed from it.
 
-    Nodes carry ``kind`` (input, intermediate, output), ``ranks`` and ``contraction``; edges carry ``ranks``, the ranks of the
-    access. A running state has an edge to itself.
+    Nodes carry ``kind`` (input, intermediate, output), ``ranks`` and ``contraction``; edges carry ``ranks``, the
+    ranks of the access. A running state has an edge to itself.
     """
     import networkx as nx  # a tenth of a second that most uses of this package do not need
 
@@ -48,8 +48,8 @@ def reuse_ranks(cascade: Cascade) -> dict[str, dict[str, tuple[str, ...]]]:
 def fusion_groups(cascade: Cascade) -> dict[str, tuple[tuple[str, ...], ...]]:
     """For each rank, the Einsums that can share one loop over it, in order; a later group must wait for an earlier one.
 
-    An Einsum joins the group of its operands as long as it needs of them only what the loop has made so far: the current
-    coordinate or a running state. One that needs a whole fiber, folded or otherwise, starts the next group.
+    An Einsum joins the group of its operands as long as it needs of them only what the loop has made so far: the
+    current coordinate or a running state. One that needs a whole fiber, folded or otherwise, starts the next group.
     """
     return {rank: groups for rank in _walked_ranks(cascade) if (groups := _groups(cascade, rank))}
 

@@ -34,9 +34,10 @@ def run_cascade(
 ) -> dict[str, Array]:
     """The results of a cascade as float64 arrays by tensor name (with ``intermediates``, every tensor).
 
-    ``inputs`` holds one array per input, shaped as declared. Rank sizes follow from the shapes; ``sizes`` gives the others
-    and overrides constants. ``formats`` names number formats for tensors, beside those declared in the text: each value is
-    rounded when it is stored. Raises InputError for missing, unknown or misshapen inputs and for sizes that do not fit.
+    ``inputs`` holds one array per input, shaped as declared. Rank sizes follow from the shapes; ``sizes`` gives the
+    others and overrides constants. ``formats`` names number formats for tensors, beside those declared in the text:
+    each value is rounded when it is stored. Raises InputError for missing, unknown or misshapen inputs and for sizes
+    that do not fit.
     """
     arrays = {name: np.asarray(array, dtype=np.float64) for name, array in inputs.items()}
     values = infer_sizes(cascade, arrays, sizes or {})

@@ -1,7 +1,8 @@
 """The share of points that a condition leaves, in closed form for conditions that are linear in one or two ranks.
 
-A causal mask, a sliding window and any ``and`` of linear comparisons leave, for each coordinate of one rank, an interval
-of the other. The interval's ends are linear in the first coordinate, so their sum is a handful of arithmetic series.
+A causal mask, a sliding window and any ``and`` of linear comparisons leave, for each coordinate of one rank, an
+interval of the other. The interval's ends are linear in the first coordinate, so their sum is a handful of arithmetic
+series.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ _Lines: TypeAlias = list[tuple[float, float]]
 def survival(cascade: Cascade, condition: Expression | None, values: Mapping[str, float]) -> float:
     """The share (0 to 1) of points for which ``condition`` holds; tensors it reads count by their density.
 
-    Sizes are rounded to whole numbers. Conditions of another shape (more than two ranks, products of coordinates, ``or``)
-    are counted point by point over their ranks.
+    Sizes are rounded to whole numbers. Conditions of another shape (more than two ranks, products of coordinates,
+    ``or``) are counted point by point over their ranks.
     """
     if condition is None:
         return 1.0
@@ -42,7 +43,8 @@ def survival(cascade: Cascade, condition: Expression | None, values: Mapping[str
 def reached(cascade: Cascade, condition: Expression, rank: str, values: Mapping[str, float]) -> float:
     """At most how many coordinates of ``rank`` occur in a point for which ``condition`` holds.
 
-    A sliding window over few rows reaches few columns. Exact for bands without gaps; the whole rank for other conditions.
+    A sliding window over few rows reaches few columns. Exact for bands without gaps; the whole rank for other
+    conditions.
     """
     band = _band(cascade, condition, values)
     if band is None or rank not in band[0]:
@@ -173,8 +175,8 @@ def _by_intervals(ranks: list[str], lines: list[_Line], sizes: Mapping[str, int]
     lows, highs, first, last = _interval_ends(ranks, lines, sizes)
     kept = 0.0
     for start, stop in pairwise(_cuts(lows + highs, first, last)):
-        # Within a stretch one pair of lines bounds the interval, so the widths form an arithmetic series; stretches also
-        # end where the width passes through 0.
+        # Within a stretch one pair of lines bounds the interval, so the widths form an arithmetic series; stretches
+        # also end where the width passes through 0.
         kept += _series(_width(lows, highs, start), _width(lows, highs, stop - 1), stop - start)
     return kept / (sizes[ranks[0]] * (sizes[ranks[1]] if len(ranks) > 1 else 1))
 

@@ -72,16 +72,43 @@ def _select(condition: Array, chosen: Array, otherwise: Array) -> Array:
 
 def _maps() -> dict[str, MapOperator]:
     unary: dict[str, Callable[..., Array]] = {
-        "neg": np.negative, "exp": np.exp, "log": np.log, "log1p": np.log1p, "sqrt": np.sqrt, "rsqrt": _rsqrt,
-        "sigmoid": _sigmoid, "tanh": np.tanh, "erf": _apply_erf, "softplus": _softplus, "abs": np.abs, "floor": np.floor,
-        "ceil": np.ceil, "round": np.round, "sin": np.sin, "cos": np.cos, "sign": np.sign, "not": _truth(np.logical_not),
-    }  # fmt: skip
+        "neg": np.negative,
+        "exp": np.exp,
+        "log": np.log,
+        "log1p": np.log1p,
+        "sqrt": np.sqrt,
+        "rsqrt": _rsqrt,
+        "sigmoid": _sigmoid,
+        "tanh": np.tanh,
+        "erf": _apply_erf,
+        "softplus": _softplus,
+        "abs": np.abs,
+        "floor": np.floor,
+        "ceil": np.ceil,
+        "round": np.round,
+        "sin": np.sin,
+        "cos": np.cos,
+        "sign": np.sign,
+        "not": _truth(np.logical_not),
+    }
     binary: dict[str, Callable[..., Array]] = {
-        "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "max": np.maximum, "min": np.minimum,
-        "pow": np.power, "mod": np.mod, "eq": _truth(np.equal), "ne": _truth(np.not_equal), "lt": _truth(np.less),
-        "le": _truth(np.less_equal), "gt": _truth(np.greater), "ge": _truth(np.greater_equal),
-        "and": _truth(np.logical_and), "or": _truth(np.logical_or),
-    }  # fmt: skip
+        "add": np.add,
+        "sub": np.subtract,
+        "mul": np.multiply,
+        "div": np.divide,
+        "max": np.maximum,
+        "min": np.minimum,
+        "pow": np.power,
+        "mod": np.mod,
+        "eq": _truth(np.equal),
+        "ne": _truth(np.not_equal),
+        "lt": _truth(np.less),
+        "le": _truth(np.less_equal),
+        "gt": _truth(np.greater),
+        "ge": _truth(np.greater_equal),
+        "and": _truth(np.logical_and),
+        "or": _truth(np.logical_or),
+    }
     table = {name: MapOperator(name, 1, function) for name, function in unary.items()}
     table |= {name: MapOperator(name, 2, function) for name, function in binary.items()}
     table["select"] = MapOperator("select", 3, _select)
@@ -108,7 +135,17 @@ SELECTIONS: dict[str, bool] = {"argmax": False, "argmin": False, "topk": True, "
 """
 
 INFIX: dict[str, tuple[str, int]] = {
-    "or": ("or", 1), "and": ("and", 2), "lt": ("<", 3), "le": ("<=", 3), "gt": (">", 3), "ge": (">=", 3), "eq": ("==", 3),
-    "ne": ("!=", 3), "add": ("+", 4), "sub": ("-", 4), "mul": ("*", 5), "div": ("/", 5),
-}  # fmt: skip
+    "or": ("or", 1),
+    "and": ("and", 2),
+    "lt": ("<", 3),
+    "le": ("<=", 3),
+    "gt": (">", 3),
+    "ge": (">=", 3),
+    "eq": ("==", 3),
+    "ne": ("!=", 3),
+    "add": ("+", 4),
+    "sub": ("-", 4),
+    "mul": ("*", 5),
+    "div": ("/", 5),
+}
 """Map operators that are written between their operands: symbol and binding strength (higher binds tighter)."""

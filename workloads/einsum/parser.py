@@ -18,7 +18,8 @@
     expr       = the infix operators or, and, < <= > >= == !=, + -, * /, unary -, over
                  NUMBER | "inf" | "|" NAME "|" | NAME | access | NAME "(" expr {"," expr} ")" | "(" expr ")"
 
-A rank is declared by ``rank``, by an input's shape or by ``split``. A fold left out sums the ranks that the output lacks.
+A rank is declared by ``rank``, by an input's shape or by ``split``. A fold left out sums the ranks that the output
+lacks.
 """
 
 from __future__ import annotations

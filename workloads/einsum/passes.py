@@ -2,9 +2,9 @@
 
 A new pass over a rank's fiber begins when every element of the fiber must have been visited before any is visited again
 (FuseMax, MICRO 2024, section 3). Elements of intermediates that still carry the rank count as visits of the fiber: they
-are kept on chip or made again. A summary of a block, and a running state, are known as soon as the block or the prefix was
-visited, and force nothing. The result is a lower bound for this cascade, whatever its mapping; another cascade for the same
-function may need fewer passes.
+are kept on chip or made again. A summary of a block, and a running state, are known as soon as the block or the
+prefix was visited, and force nothing. The result is a lower bound for this cascade, whatever its mapping; another
+cascade for the same function may need fewer passes.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class Footprint:
 class PassCount:
     """Passes over ``rank`` of input ``tensor``.
 
-    ``live`` is what one fiber needs on chip if it is not to be read again: the whole fiber with more than one pass, a block
-    or a window with one. ``steps`` derives the count, one sentence a pass. ``of_piece`` marks the inner piece of a split:
-    passes within one block.
+    ``live`` is what one fiber needs on chip if it is not to be read again: the whole fiber with more than one pass, a
+    block or a window with one. ``steps`` derives the count, one sentence a pass. ``of_piece`` marks the inner piece
+    of a split: passes within one block.
     """
 
     tensor: str

@@ -91,7 +91,8 @@ def _call(operator: str, arguments: tuple[Expression, ...], weakest: int) -> str
     symbol, strength = INFIX[operator]
     left, right = arguments
     # Operators of one strength group to the left; comparisons do not chain at all.
-    text = f"{print_expression(left, strength + (strength == _COMPARISON))} {symbol} {print_expression(right, strength + 1)}"
+    before = print_expression(left, strength + (strength == _COMPARISON))
+    text = f"{before} {symbol} {print_expression(right, strength + 1)}"
     return f"({text})" if strength < weakest else text
 
 

@@ -45,7 +45,8 @@ ROUNDINGS: dict[str, Callable[[Array], Array]] = {
     "float8_e4m3": _minifloat(3, -6, 448.0, True),
     "float8_e5m2": _minifloat(2, -14, 57344.0, False),
 }
-"""Rounding by format name: IEEE 754 binary formats, bfloat16, and the FP8 formats of the OCP 8-bit specification (2023).
+"""Rounding by format name: IEEE 754 binary formats, bfloat16, and the FP8 formats of the OCP 8-bit specification
+(2023).
 
 E4M3 has no infinity, so it saturates; the others overflow to infinity as IEEE 754 does.
 """

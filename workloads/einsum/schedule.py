@@ -1,8 +1,8 @@
 """The order in which a cascade's Einsums run: whole-tensor steps, and loops over running ranks.
 
 Einsums that feed one another in a circle can only run if each turn of the circle moves along some rank
-(``R[i+1] = f(R[i])``). That rank is looped over, upwards or downwards, and the rest of the circle runs inside, which may
-need a further loop (``D[i+1, j+1] = f(D[i, j+1], D[i+1, j])``).
+(``R[i+1] = f(R[i])``). That rank is looped over, upwards or downwards, and the rest of the circle runs inside, which
+may need a further loop (``D[i+1, j+1] = f(D[i, j+1], D[i+1, j])``).
 """
 
 from __future__ import annotations
@@ -133,8 +133,10 @@ def _refuse(einsums: list[Einsum]) -> NoReturn:
     line, column = einsums[0].at
     raise CascadeError(
         f"{names}: each needs the other's result" if "," in names else f"{names} needs its own result",
-        "a running rank that moves by a constant between writing and reading (R[i+1] = f(R[i]))", line=line, column=column,
-    )  # fmt: skip
+        "a running rank that moves by a constant between writing and reading (R[i+1] = f(R[i]))",
+        line=line,
+        column=column,
+    )
 
 
 def _components(count: int, edges: list[_Edge]) -> list[list[int]]:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from functools import lru_cache
 
+import numpy as np
+
 from workloads.einsum.expressions import Call, Constant, Expression, Index, Number, Size
 from workloads.einsum.ir import Cascade, Tensor
 from workloads.einsum.operators import MAPS, lowest
@@ -17,16 +19,19 @@ __all__ = ["evaluate_constant", "index_constant", "resolve_sizes", "tensor_shape
 def resolve_sizes(cascade: Cascade, sizes: Mapping[str, float]) -> dict[str, float]:
     """Every rank's size and every constant's value, given at least the ones that have no default.
 
-    ``sizes`` maps ranks (and constants to override) to numbers; averages that are not whole are allowed. Outer pieces of a
-    split default to ``ceil(|rank| / |inner|)``. Raises InputError for an unknown name, a missing size or a size below 0.
+    ``sizes`` maps ranks (and constants to override) to numbers; averages that are not whole are allowed. Outer pieces
+    of a split default to ``ceil(|rank| / |inner|)``. Raises InputError for an unknown name, a missing size or a size
+    below 0.
     """
     known = _symbols(cascade)
     values: dict[str, float] = {}
     for name, value in sizes.items():
         if name not in known:
             raise unknown_name("rank or constant", name, known, field=f"{cascade.name}.sizes")
-        if name in cascade.rank_names and not value >= 0:
-            raise InputError(f"size {value}", "a number of at least 0", field=f"{cascade.name}.sizes.{name}")
+        least = 0 if name in cascade.rank_names else -math.inf
+        if not math.isfinite(value) or value < least:
+            rule = "a number of at least 0" if least == 0 else "a finite number"
+            raise InputError(f"size {value}", rule, field=f"{cascade.name}.sizes.{name}")
         values[name] = value
     pending = [name for name in known if name not in values]
     while pending:
@@ -38,6 +43,10 @@ def resolve_sizes(cascade: Cascade, sizes: Mapping[str, float]) -> dict[str, flo
                 field=f"{cascade.name}.sizes",
             )
         pending = left
+    for rank in cascade.ranks:
+        if not 0 <= values[rank.name] < math.inf:
+            field = f"{cascade.name}.sizes.{rank.name}"
+            raise InputError(f"its default is {values[rank.name]:g} with these sizes", "a number of at least 0", field)
     return values
 
 
@@ -54,7 +63,8 @@ def evaluate_constant(cascade: Cascade, expression: Expression, values: Mapping[
                 a, b = numbers
                 return {"add": a + b, "sub": a - b, "mul": a * b, "max": max(a, b), "min": min(a, b)}[operator]
             if operator in MAPS:
-                return float(MAPS[operator].apply(*numbers))
+                with np.errstate(all="ignore"):
+                    return float(MAPS[operator].apply(*numbers))
             body = next(definition for definition in cascade.operators if definition.name == operator)
             return evaluate_constant(cascade, body.body, {**values, **dict(zip(body.parameters, numbers, strict=True))})
         case _:

@@ -1,9 +1,9 @@
 """Reads cascades from the Einsum YAML of other tools.
 
-Two forms are known. TeAAL (MICRO 2023): ``einsum: {declaration: {A: [K, M]}, expressions: ["Z[m, n] = A[k, m] * B[k, n]"]}``;
-mapping, format, architecture and bindings are not part of the cascade and are skipped. AccelForge:
-``workload: {rank_sizes: {M: 128}, einsums: [...]}`` where an Einsum is a text, a mapping with ``einsum``, or a mapping with
-``tensor_accesses``. A rank variable is the rank's name in lower case; sizes become defaults.
+Two forms are known. TeAAL (MICRO 2023): ``einsum: {declaration: {A: [K, M]}, expressions: ["Z[m, n] = A[k, m] * B[k,
+n]"]}``; mapping, format, architecture and bindings are not part of the cascade and are skipped. AccelForge:
+``workload: {rank_sizes: {M: 128}, einsums: [...]}`` where an Einsum is a text, a mapping with ``einsum``, or a
+mapping with ``tensor_accesses``. A rank variable is the rank's name in lower case; sizes become defaults.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ class _Draft:
 def read_einsum_yaml(text: str, *, file: str) -> Cascade:
     """The cascade that an Einsum YAML text describes, named after ``file``.
 
-    Tensors that are read and never written are its inputs; those written and never read are its results. Raises InputError
-    with file and line for YAML of another form, templates that were not filled in, and Einsums that break the rules.
+    Tensors that are read and never written are its inputs; those written and never read are its results. Raises
+    InputError with file and line for YAML of another form, templates that were not filled in, and Einsums that break
+    the rules.
     """
     template = _TEMPLATE.search(text)
     if template is not None:
@@ -199,9 +200,7 @@ def _build(document: Document, draft: _Draft) -> Cascade:
     except CascadeError as error:
         place = (error.line or 1) - len(head) - 1
         line = draft.einsums[place][1] if 0 <= place < len(draft.einsums) else 1
-        raise CascadeError(
-            error.problem, error.expected, None, document.file, line, error.nearest, error.column
-        ) from None
+        raise CascadeError(error.problem, error.expected, None, document.file, line, error.nearest) from None
 
 
 def _all_accesses(draft: _Draft) -> list[tuple[str, list[str]]]:

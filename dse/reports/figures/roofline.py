@@ -172,7 +172,7 @@ def _draw_operations(axes: Axes, result: Result, shown: Sequence[Operation]) -> 
     """Markers, large ones first so that none is hidden; returns them as obstacles."""
     pixel = _pixels(axes)
     frame = axes.get_window_extent()
-    obstacles = Obstacles(Box(frame.x0 + 2, frame.y0 + 2, frame.x1, frame.y1))
+    obstacles = Obstacles(Box(frame.x0 + 2, frame.y0 + 2, frame.x1, frame.y1), _unit(axes))
     total = sum(op.seconds for op in shown)
     for op in shown:
         at = (op.intensity_ops_per_byte, op.ops_per_s / _TERA)
@@ -226,9 +226,9 @@ def _write_names(axes: Axes, lines: Sequence[_Line], shown: Sequence[Operation],
         spots: list[Spot] = []
         for for_lines in (lines_first, not lines_first):
             if for_lines:
-                named = [find_line_spot(taken, line[1], line[2], line_sizes[line], unit) for line in lines]
+                named = [find_line_spot(taken, line[1], line[2], line_sizes[line]) for line in lines]
             else:
-                spots = [find_spot(taken, label.point, label.radius, label.size, unit) for label in labels]
+                spots = [find_spot(taken, label.point, label.radius, label.size) for label in labels]
         return named, spots
 
     def cost(placed: tuple[list[LineSpot], list[Spot]]) -> float:

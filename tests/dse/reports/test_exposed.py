@@ -11,8 +11,8 @@ from tests.simulator.engine.graphs import graphs
 
 
 def test_waiting_is_charged_to_what_is_waited_for(waiting: Execution) -> None:
-    # The second block's transfer runs from 5 to 10 beside the first block's last task (6 to 7) and its own first one
-    # (7 to 9), and so exposes 9 to 10, not the 3 of the first block.
+    # The second block's transfer runs from 5 to 10: beside the exchange (5 to 6), which computing waits for, beside the
+    # first block's last task (6 to 7) and the second block's first (7 to 9), and alone from 9 to 10.
     assert waiting.latency_s == 12
     assert exposed_time(waiting) == {"wire": pytest.approx(4), "fabric": pytest.approx(2)}
 

@@ -58,14 +58,16 @@ def test_each_quantity_has_its_unit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "text"), [(0, "0 %"), (0.0001, "<0.1 %"), (0.0042, "0.4 %"), (0.0996, "10 %"), (0.92, "92 %"), (1, "100 %")]
+    ("share", "text"),
+    [(0, "0 %"), (0.0001, "<0.1 %"), (0.0042, "0.4 %"), (0.0996, "10 %"), (0.92, "92 %"), (1, "100 %")],
 )
 def test_percentages(share: float, text: str) -> None:
     assert percent_text(share) == text
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.5813, "0.581"), (42.0, "42.0"), (99.96, "100"), (18765.4, "18,765"), (1.2e-5, "1.20e-05"), (0, "0")]
+    ("value", "text"),
+    [(0.5813, "0.581"), (42.0, "42.0"), (99.96, "100"), (18765.4, "18,765"), (1.2e-5, "1.20e-05"), (0, "0")],
 )
 def test_numbers(value: float, text: str) -> None:
     assert number_text(value) == text

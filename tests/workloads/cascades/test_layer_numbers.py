@@ -115,6 +115,7 @@ ACTIVATIONS = {
     "gelu": gelu,
     "gelu-tanh": gelu_tanh,
     "silu": silu,
+    "quick-gelu": lambda u: u * sigmoid(1.702 * u),
 }
 GATES = {
     "swiglu": lambda g, u: silu(g) * u,

@@ -85,7 +85,8 @@ def test_monarch_convolution(seed: int, b: int, n1: int, n2: int) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(
-    seed=SEED, b=SIZE, c=SIZE, k=SIZE, r=st.integers(1, 3), s=st.integers(1, 3), h=st.integers(3, 6), w=st.integers(3, 6),
+    seed=SEED, b=SIZE, c=SIZE, k=SIZE, r=st.integers(1, 3), s=st.integers(1, 3), h=st.integers(3, 6),
+    w=st.integers(3, 6),
     stride=st.integers(1, 2), pad=st.integers(0, 2),
 )  # fmt: skip
 def test_convolutions(seed: int, b: int, c: int, k: int, r: int, s: int, h: int, w: int, stride: int, pad: int) -> None:

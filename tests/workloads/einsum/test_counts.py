@@ -93,8 +93,11 @@ def test_sizes_that_are_missing_unknown_or_negative() -> None:
         operation_counts(cascade, {"m": 1, "n0": 1})
     with pytest.raises(InputError, match="unknown rank or constant 'n2'"):
         operation_counts(cascade, {"m": 1, "n0": 1, "n1": 1, "n2": 1})
-    with pytest.raises(InputError, match="size -1"):
-        operation_counts(cascade, {"m": 1, "n0": 1, "n1": -1})
+    for value in (-1, float("nan"), float("inf")):
+        with pytest.raises(InputError, match=f"size {value}"):
+            operation_counts(cascade, {"m": 1, "n0": 1, "n1": value})
+    with pytest.raises(InputError, match="its default is inf"):
+        resolve_sizes(load_cascade("moe"), {"t": 1, "d": 1, "x": 0, "s": 1, "k": 1})
 
 
 def test_defaults_fill_in_and_may_be_overridden() -> None:
@@ -153,7 +156,8 @@ def test_mask_shares_equal_counting(p: int, m: int, window: int) -> None:
     c2=st.integers(-9, 9), least=st.integers(-2, 8),
 )  # fmt: skip
 def test_any_band_equals_counting(p: int, m: int, a: int, c: int, a2: int, c2: int, least: int) -> None:
-    text = f"cascade c\ninput X[p, m]\noutput Y\nY[p, m] = X[p, m] where m <= {a} * p + {c} and m > {a2} * p + {c2} and p >= {least}\n"
+    band = f"m <= {a} * p + {c} and m > {a2} * p + {c2} and p >= {least}"
+    text = f"cascade c\ninput X[p, m]\noutput Y\nY[p, m] = X[p, m] where {band}\n"
     rows, columns = np.ogrid[:p, :m]
     expected = ((columns <= a * rows + c) & (columns > a2 * rows + c2) & (rows >= least)).mean()
     assert mask_density(parse_cascade(text), {"p": p, "m": m}) == pytest.approx(expected, abs=1e-12)

@@ -23,7 +23,11 @@ def test_only_running_states_close_a_circle() -> None:
     for name in cascade_names():
         graph = dependency_graph(load_cascade(name))
         written_in_loops = {node for circle in nx.simple_cycles(graph) for node in circle}
-        steps = {einsum.label for einsum in load_cascade(name).einsums if any(len(i.terms) == 2 for i in einsum.output.indices)}
+        steps = {
+            einsum.label
+            for einsum in load_cascade(name).einsums
+            if any(len(i.terms) == 2 for i in einsum.output.indices)
+        }
         assert not written_in_loops or written_in_loops & steps
 
 
@@ -40,7 +44,10 @@ def test_one_pass_attention_shares_one_loop_over_blocks() -> None:
 
 
 def test_two_products_share_the_rows_and_not_the_folded_rank() -> None:
-    text = "cascade c\ninput A[m, k], B[k, n], C[n, l]\noutput Z\nT[m, n] = A[m, k] * B[k, n]\nZ[m, l] = T[m, n] * C[n, l]\n"
+    text = (
+        "cascade c\ninput A[m, k], B[k, n], C[n, l]\noutput Z\n"
+        "T[m, n] = A[m, k] * B[k, n]\nZ[m, l] = T[m, n] * C[n, l]\n"
+    )
     groups = fusion_groups(parse_cascade(text))
     assert groups["m"] == (("T", "Z"),)
     assert groups["n"] == (("T", "Z"),)
@@ -61,7 +68,15 @@ def test_reuse_is_along_the_ranks_an_operand_lacks() -> None:
 def test_the_document_is_complete_with_and_without_sizes() -> None:
     for name in cascade_names():
         document = analyse(load_cascade(name))
-        assert {"passes", "passes_by_rank", "live_footprint", "operations", "compulsory_traffic", "fusible", "why"} <= set(document)
+        assert {
+            "passes",
+            "passes_by_rank",
+            "live_footprint",
+            "operations",
+            "compulsory_traffic",
+            "fusible",
+            "why",
+        } <= set(document)
     document = analyse(load_cascade("gemm"), {"m": 2, "n0": 3, "n1": 5})
     assert document["operations"] == {"Z": {"mul": 30, "add": 30}}
     assert document["iteration_space"] == {"Z": {"m": 2, "n1": 5, "n0": 3}}

@@ -19,7 +19,8 @@ Array = NDArray[np.float64]
 
 MAPS: dict[str, Callable[..., float]] = {
     "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "max": np.maximum, "exp": np.exp,
-    "div": lambda a, b: np.float64(a) / b, "neg": lambda a: -a, "sigmoid": lambda a: 1 / (1 + np.exp(-a)), "lt": lambda a, b: float(a < b),
+    "div": lambda a, b: np.float64(a) / b, "neg": lambda a: -a, "sigmoid": lambda a: 1 / (1 + np.exp(-a)),
+    "lt": lambda a, b: float(a < b),
     "gt": lambda a, b: float(a > b), "ge": lambda a, b: float(a >= b), "ne": lambda a, b: float(a != b),
     "select": lambda c, a, b: a if c else b,
 }  # fmt: skip
@@ -182,7 +183,10 @@ def test_points_outside_a_tensor_do_not_exist() -> None:
 
 
 def test_masked_elements_hold_the_fill() -> None:
-    text = "input X[m]\noutput A, B, C\nA[m] = X[m] where m > 0\nB[] = X[m] :: max(m) where m > 5\nC[] = X[m] :: min(m) where m > 5 else 9"
+    text = (
+        "input X[m]\noutput A, B, C\nA[m] = X[m] where m > 0\nB[] = X[m] :: max(m) where m > 5\n"
+        "C[] = X[m] :: min(m) where m > 5 else 9"
+    )
     found = run(text, {"X": [1, 2]})
     np.testing.assert_array_equal(found["A"], [0, 2])
     assert found["B"] == -math.inf
@@ -190,7 +194,8 @@ def test_masked_elements_hold_the_fill() -> None:
 
 
 def test_selections() -> None:
-    text = ("rank k\ninput X[t, m]\noutput I, V, A, B\nI[t, k] = X[t, m] :: argtopk(m -> k)\nV[k, t] = X[t, m] :: topk(m -> k)\n"
+    text = ("rank k\ninput X[t, m]\noutput I, V, A, B\nI[t, k] = X[t, m] :: argtopk(m -> k)\n"
+     "V[k, t] = X[t, m] :: topk(m -> k)\n"
             "A[t] = X[t, m] :: argmax(m)\nB[t] = X[t, m] :: argmin(m) where m > 0")  # fmt: skip
     found = run(text, {"X": [[1, 5, 5], [0, -2, 3]]}, k=2)
     np.testing.assert_array_equal(found["I"], [[1, 2], [2, 0]])

@@ -145,8 +145,9 @@ def test_ten_thousand_random_cascades_round_trip(random_cascade: Callable[[int],
 # --- mutated texts
 
 _LIBRARY = Path(catalogue.__file__).parent / "library"
-_PIECES = ["[", "]", "(", ")", ",", "::", "=", "->", "m", "Q", "|", "|m|", " ", "\n", '"', "-", "+", "*", "inf", "where", "else",
-           "rank", "9", "1e400", "0.5", "cascade", "split", "op", "é", "\0", "$", "lowest", "not", "#", "T[0]", "density"]  # fmt: skip
+_PIECES = ["[", "]", "(", ")", ",", "::", "=", "->", "m", "Q", "|", "|m|", " ", "\n", '"', "-", "+", "*", "inf",
+           "where", "else", "rank", "9", "1e400", "0.5", "cascade", "split", "op", "é", "\0", "$", "lowest", "not",
+           "#", "T[0]", "density"]  # fmt: skip
 
 
 def mutate(text: str, rng: random.Random) -> str:
@@ -170,16 +171,19 @@ def refuses_or_reads(seed: int, texts: list[str]) -> bool:
     text = mutate(rng.choice(texts), rng)
     try:
         cascade = parse_cascade(text, file="m.edge")
-    except InputError as problem:
+    except InputError as error:
+        problem: InputError | None = error
+    else:
+        problem = None
+        assert parse_cascade(print_cascade(cascade)) == cascade
+    if problem is not None:
         assert isinstance(problem, CascadeError)
         assert problem.line is not None
         assert problem.column is not None
         assert 1 <= problem.line <= text.count("\n") + 2
         assert problem.column >= 1
         assert str(problem).startswith(f"m.edge:{problem.line}:{problem.column}: ")
-        return True
-    assert parse_cascade(print_cascade(cascade)) == cascade
-    return False
+    return problem is not None
 
 
 def library_texts() -> list[str]:

@@ -22,22 +22,29 @@ HAND_MADE = [
     ("sum-alone", "input X[m]\noutput S\nS[] = X[m]", {"X.m": "1"}),
     ("two-sums-share-a-pass", "input X[m]\noutput S, T\nS[] = X[m]\nT[] = X[m] * X[m]", {"X.m": "1"}),
     ("scale-by-sum", "input X[m]\noutput Z\nS[] = X[m]\nZ[m] = X[m] / S[]", {"X.m": "2"}),
-    ("deferred-division", "input X[m], V[m]\noutput Z\nS[] = exp(X[m]) :: add(m)\nN[] = exp(X[m]) * V[m] :: add(m)\nZ[] = N[] / S[]",
+    ("deferred-division", "input X[m], V[m]\noutput Z\nS[] = exp(X[m]) :: add(m)\nN[] = exp(X[m]) * V[m] :: add(m)\n"
+     "Z[] = N[] / S[]",
      {"X.m": "1", "V.m": "1"}),
     ("early-division", "input X[m], V[m]\noutput Z\nE[m] = exp(X[m])\nS[] = E[m]\nA[m] = E[m] / S[]\nZ[] = A[m] * V[m]",
      {"X.m": "2", "V.m": "1"}),
-    ("variance-about-mean", "input X[m]\noutput V\nS[] = X[m]\nC[m] = X[m] - S[] / |m|\nV[] = C[m] * C[m]", {"X.m": "2"}),
-    ("softmax-twice", "input X[m]\noutput B\nGM[] = X[m] :: max(m)\nN[m] = exp(X[m] - GM[])\nD[] = N[m]\nA[m] = N[m] / D[]\n"
+    ("variance-about-mean", "input X[m]\noutput V\nS[] = X[m]\nC[m] = X[m] - S[] / |m|\n"
+     "V[] = C[m] * C[m]", {"X.m": "2"}),
+    ("softmax-twice", "input X[m]\noutput B\nGM[] = X[m] :: max(m)\nN[m] = exp(X[m] - GM[])\nD[] = N[m]\n"
+     "A[m] = N[m] / D[]\n"
      "HM[] = A[m] :: max(m)\nO[m] = exp(A[m] - HM[])\nE[] = O[m]\nB[m] = O[m] / E[]", {"X.m": "5"}),
     # Traps: the second visit is on one rank only.
-    ("max-over-one-rank", "input X[m, p]\noutput Z\nU[m] = X[m, p] :: max(p)\nZ[m, p] = X[m, p] - U[m]", {"X.m": "1", "X.p": "2"}),
-    ("max-over-both-ranks", "input X[m, p]\noutput Z\nU[] = X[m, p] :: max(m, p)\nZ[m, p] = X[m, p] - U[]", {"X.m": "2", "X.p": "2"}),
-    ("row-then-column", "input X[m, p]\noutput Z\nU[m] = X[m, p] :: max(p)\nY[m, p] = X[m, p] - U[m]\nW[p] = Y[m, p] :: max(m)\n"
+    ("max-over-one-rank", "input X[m, p]\noutput Z\nU[m] = X[m, p] :: max(p)\n"
+     "Z[m, p] = X[m, p] - U[m]", {"X.m": "1", "X.p": "2"}),
+    ("max-over-both-ranks", "input X[m, p]\noutput Z\nU[] = X[m, p] :: max(m, p)\n"
+     "Z[m, p] = X[m, p] - U[]", {"X.m": "2", "X.p": "2"}),
+    ("row-then-column", "input X[m, p]\noutput Z\nU[m] = X[m, p] :: max(p)\nY[m, p] = X[m, p] - U[m]\n"
+     "W[p] = Y[m, p] :: max(m)\n"
      "Z[m, p] = Y[m, p] - W[p]", {"X.m": "2", "X.p": "2"}),
     # The sum of another input forces nothing on this one.
     ("sum-of-another", "input X[m], Y[m]\noutput Z\nS[] = Y[m]\nZ[m] = X[m] * S[]", {"X.m": "1", "Y.m": "1"}),
     # Each fiber is scaled by its neighbour's sum, so no fiber is needed whole before it is visited again.
-    ("neighbour-row", "input X[m, p]\noutput Z\nU[p] = X[m, p] :: max(m)\nZ[m, p] = X[m, p] * U[p - 1]", {"X.m": "1", "X.p": "1"}),
+    ("neighbour-row", "input X[m, p]\noutput Z\nU[p] = X[m, p] :: max(m)\n"
+     "Z[m, p] = X[m, p] * U[p - 1]", {"X.m": "1", "X.p": "1"}),
     ("own-and-neighbour-row", "input X[m, p]\noutput Z\nU[p] = X[m, p] :: max(m)\nZ[m, p] = X[m, p] * U[p - 1] * U[p]",
      {"X.m": "2", "X.p": "1"}),
     # One name for the fold, another for the second visit.
@@ -48,17 +55,23 @@ HAND_MADE = [
     ("prefix-at-its-end", "input X[m]\noutput Z\nR[0] = 0\nR[m + 1] = R[m] + X[m]\nZ[m] = X[m] * R[|m|]", {"X.m": "2"}),
     ("suffix", "input X[m]\noutput Z\nR[|m|] = 0\nR[m] = R[m + 1] + X[m]\nZ[m] = X[m] * R[m]", {"X.m": "1"}),
     ("suffix-at-its-end", "input X[m]\noutput Z\nR[|m|] = 0\nR[m] = R[m + 1] + X[m]\nZ[] = R[0]", {"X.m": "1"}),
-    ("prefix-times-suffix", "input X[m]\noutput Z\nF[0] = 0\nF[m + 1] = F[m] + X[m]\nB[|m|] = 0\nB[m] = B[m + 1] + X[m]\n"
+    ("prefix-times-suffix", "input X[m]\noutput Z\nF[0] = 0\nF[m + 1] = F[m] + X[m]\nB[|m|] = 0\n"
+     "B[m] = B[m + 1] + X[m]\n"
      "Z[m] = F[m] * B[m]", {"X.m": "2"}),
-    ("prefix-beside-suffix", "input X[m]\noutput F, B\nF[0] = 0\nF[m + 1] = F[m] + X[m]\nB[|m|] = 0\nB[m] = B[m + 1] + X[m]",
+    ("prefix-beside-suffix", "input X[m]\noutput F, B\nF[0] = 0\nF[m + 1] = F[m] + X[m]\nB[|m|] = 0\n"
+     "B[m] = B[m + 1] + X[m]",
      {"X.m": "2"}),
-    ("grid", "input X[i, j]\noutput D\nD[0, 0] = 0\nD[i + 1, j + 1] = X[i, j] + max(D[i, j + 1], D[i + 1, j])", {"X.i": "1", "X.j": "1"}),
+    ("grid", "input X[i, j]\noutput D\nD[0, 0] = 0\n"
+     "D[i + 1, j + 1] = X[i, j] + max(D[i, j + 1], D[i + 1, j])", {"X.i": "1", "X.j": "1"}),
     # Windows.
-    ("window", "rank p = |m|\nrank r\ninput X[m]\noutput Z\nW[p] = X[p + r] :: max(r)\nZ[p] = X[p] - W[p]", {"X.m": "1"}),
+    ("window", "rank p = |m|\nrank r\ninput X[m]\noutput Z\nW[p] = X[p + r] :: max(r)\n"
+     "Z[p] = X[p] - W[p]", {"X.m": "1"}),
     # Every turn of an outer loop needs the whole matrix again.
-    ("power-iteration", "rank i\nrank r, c = |r|\ninput A[r, c], V[c]\noutput W\nX[0, c] = V[c]\nU[i, r] = A[r, c] * X[i, c] :: add(c)\n"
+    ("power-iteration", "rank i\nrank r, c = |r|\ninput A[r, c], V[c]\noutput W\nX[0, c] = V[c]\n"
+     "U[i, r] = A[r, c] * X[i, c] :: add(c)\n"
      "X[i + 1, c] = U[i, c]\nW[c] = X[|i|, c]", {"A.r": "|i|", "A.c": "|i|", "V.c": "1"}),
-    ("recurrent-network", "rank t, d, e = |d|\ninput X[t, d], W[d, e]\noutput H\nH[0, d] = 0\nU[t, d] = W[d, e] * H[t, e] :: add(e)\n"
+    ("recurrent-network", "rank t, d, e = |d|\ninput X[t, d], W[d, e]\noutput H\nH[0, d] = 0\n"
+     "U[t, d] = W[d, e] * H[t, e] :: add(e)\n"
      "H[t + 1, d] = tanh(U[t, d] + X[t, d])", {"X.t": "1", "X.d": "1", "W.d": "|t|", "W.e": "|t|"}),
     # Blocks.
     ("softmax-within-blocks", "rank m0\nsplit m -> m1, m0\ninput X[m]\noutput Z\nL[m1] = X[m1*|m0| + m0] :: max(m0)\n"
@@ -70,13 +83,16 @@ HAND_MADE = [
      "Y[m1, m0] = X[m1*|m0| + m0] - L[m1]\nK[m0] = X[m1*|m0| + m0] :: max(m1)\nZ[m1, m0] = X[m1*|m0| + m0] - K[m0]",
      {"X.m": "2", "X.m0": "2"}),
     # Block maxima are few: working on them again visits no element of the fiber.
-    ("summaries-again", "rank m0\nsplit m -> m1, m0\ninput X[m]\noutput S\nL[m1] = X[m1*|m0| + m0] :: max(m0)\nG[] = L[m1] :: max(m1)\n"
+    ("summaries-again", "rank m0\nsplit m -> m1, m0\ninput X[m]\noutput S\nL[m1] = X[m1*|m0| + m0] :: max(m0)\n"
+     "G[] = L[m1] :: max(m1)\n"
      "S[] = exp(L[m1] - G[]) :: add(m1)", {"X.m": "1", "X.m0": "1"}),
     # Gathers and selections.
     ("top-then-fetch", "rank k\ninput X[m]\noutput Z\nI[k] = X[m] :: argtopk(m -> k)\nZ[k] = X[I[k]]", {"X.m": "2"}),
-    ("pick-one", "input X[t, m], L[t]\noutput Z\nE[t] = exp(X[t, m]) :: add(m)\nP[t] = X[t, L[t]]\nZ[t] = log(E[t]) - P[t]", {"X.m": "1"}),
+    ("pick-one", "input X[t, m], L[t]\noutput Z\nE[t] = exp(X[t, m]) :: add(m)\nP[t] = X[t, L[t]]\n"
+     "Z[t] = log(E[t]) - P[t]", {"X.m": "1"}),
     # A residual connection visits the row again after the layer has needed all of it.
-    ("residual", "input X[t, d], W[d, s], V[s, d]\noutput Y\nH[t, s] = X[t, d] * W[d, s]\nF[t, d] = H[t, s] * V[s, d]\nY[t, d] = X[t, d] + F[t, d]",
+    ("residual", "input X[t, d], W[d, s], V[s, d]\noutput Y\nH[t, s] = X[t, d] * W[d, s]\n"
+     "F[t, d] = H[t, s] * V[s, d]\nY[t, d] = X[t, d] + F[t, d]",
      {"X.d": "2", "X.t": "1", "W.d": "1", "W.s": "1", "V.s": "1", "V.d": "1"}),
 ]  # fmt: skip
 
