@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from dse.cli.cascade import app as cascade_app
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -17,6 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(cascade_app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 

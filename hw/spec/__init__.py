@@ -1,1 +1,1 @@
-"""Machine descriptions: engines, tiers and links as typed values, in YAML with units, with a source for every number."""
+"""Machine descriptions: engines, tiers and links as typed values, in YAML with units, a source for every number."""

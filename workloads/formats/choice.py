@@ -16,8 +16,8 @@ class FormatChoice:
 
     ``weights`` covers attention and feed-forward matrices, and experts' too unless ``experts`` says otherwise.
     Embeddings, the head, norms and routers stay in the activations' format, as weight-only quantisers leave them (AWQ,
-    arXiv 2306.00978; GPTQ, arXiv 2210.17323). Weights narrower than ``compute`` are widened on the way into the engine, so they save
-    bytes and not operations. Raises `InputError` for a format that does not exist.
+    arXiv 2306.00978; GPTQ, arXiv 2210.17323). Weights narrower than ``compute`` are widened on the way into the
+    engine, so they save bytes and not operations. Raises `InputError` for a format that does not exist.
     """
 
     weights: str = "bf16"

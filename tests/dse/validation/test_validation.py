@@ -74,7 +74,7 @@ def test_broken_rows_name_line_and_column(tmp_path: Path, line: str, message: st
 def test_a_missing_column_is_named_with_the_nearest(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text(",".join(COLUMNS).replace("latency_us", "latencyus") + "\n")
-    with pytest.raises(InputError, match="no column 'latency_us'.*did you mean 'latencyus'"):
+    with pytest.raises(InputError, match=r"no column 'latency_us'.*did you mean 'latencyus'"):
         read_measurements(path)
 
 

@@ -120,7 +120,7 @@ def test_a_stream_of_another_model_is_refused() -> None:
     policy = Policy(collections=(CachedCollection(stream, "ddr", 2),))
     with pytest.raises(InputError, match=r"a routing stream of 5 layers for 32 mixture-of-experts layers"):
         simulate(model("Mixtral-8x7B"), Decode(1, 64), load_system("rtx-4090"), policy=policy)
-    with pytest.raises(InputError, match="Llama-3.1-8B has no tensor 'experts_weight' to cache"):
+    with pytest.raises(InputError, match=r"Llama-3\.1-8B has no tensor 'experts_weight' to cache"):
         simulate(model("Llama-3.1-8B"), Decode(1, 64), load_system("rtx-4090"), policy=policy)
     with pytest.raises(InputError, match="caches work on decode steps"):
         simulate(model("Mixtral-8x7B"), Prefill(1, 64), load_system("rtx-4090"), policy=policy)
