@@ -49,13 +49,17 @@ def roofline_op(op: Op, system: System, assign: Assign = fastest_engines) -> Map
 
 
 def roofline_workload(workload: Workload, system: System, assign: Assign = fastest_engines) -> MappedWorkload:
-    """Map every distinct layer once. ``home`` is the tier where most of the bytes are touched."""
+    """Map every distinct layer once. ``home`` is the tier whose engines read most of the weights.
+
+    The KV cache has no say in it, so that the home does not change with batch and context.
+    """
     layers: dict[str, MappedLayer] = {}
-    touched: dict[str, float] = {}
+    read: dict[str, float] = {}
     for layer, count in workload.layers():
         mapped = MappedLayer(layer, {op.name: roofline_op(op, system, assign) for op in layer.ops})
         layers[layer.name] = mapped
+        caches = {tensor.name for tensor in layer.stored if tensor.role == "kv_cache"}
         for mapped_op in mapped.ops.values():
-            amount = count * (mapped_op.read_bytes + mapped_op.write_bytes)
-            touched[mapped_op.home] = touched.get(mapped_op.home, 0.0) + amount
-    return MappedWorkload(workload, "roofline", max(touched, key=lambda name: (touched[name], name)), layers)
+            operands = [o for o in mapped_op.op.operands if o.stored is not None and o.stored not in caches]
+            read[mapped_op.home] = read.get(mapped_op.home, 0.0) + count * sum(o.bytes for o in operands)
+    return MappedWorkload(workload, "roofline", max(read, key=lambda name: (read[name], name)), layers)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from hw.spec.system import System
 from mappers.mapped import MappedOp, MappedWorkload
-from mappers.planner import MemoryPlan, plan_memory
+from mappers.planner import LayerPlan, MemoryPlan, plan_memory
 from mappers.planner.placement import path_bandwidth
 from mappers.roofline import roofline_workload
 from simulator.attribution import time_by_bound
@@ -45,6 +45,8 @@ def simulate(
         if len(policy.collections) > 1 or not isinstance(phase, Decode):
             raise InputError("caches work on decode steps, one collection at a time", field="collections")
         collection = policy.collections[0]
+        if "experts" in policy.place.pinned:
+            raise InputError("cached experts live where their cache says", expected="no pin for experts", field="place")
         place = policy.place.pin("experts", collection.home)
         room = cache_room(workload, collection)
         plan = plan_memory(mapped, system, place, ahead=policy.move.ahead, caches={collection.tensor: room})
@@ -115,7 +117,7 @@ def _bounds(mapped: MappedWorkload, plan: MemoryPlan, system: System, steps: int
             for share in op.shares:
                 compute[share.engine] = compute.get(share.engine, 0.0) + count * share.seconds
             moved[op.home] = moved.get(op.home, 0.0) + count * op.port_s
-            for tier, size in _away(op, placed.tiers, dict(placed.missed_bytes)):
+            for tier, size in _away(placed, op):
                 moved[tier] = moved.get(tier, 0.0) + count * size / path_bandwidth(system, tier, op.home)
         for step in placed.layer.steps:
             if isinstance(step, Collective):
@@ -127,11 +129,9 @@ def _bounds(mapped: MappedWorkload, plan: MemoryPlan, system: System, steps: int
     return Bounds(max(compute.values()) / steps, max(moved.values()) / steps)
 
 
-def _away(op: MappedOp, tiers: tuple[tuple[str, str], ...], cached: dict[str, float]) -> Iterator[tuple[str, float]]:
+def _away(placed: LayerPlan, op: MappedOp) -> Iterator[tuple[str, float]]:
     """Tier and bytes of each operand that is read from outside the operation's home tier."""
-    where = dict(tiers)
-    for operand in op.op.operands:
-        if operand.stored is None or operand.stored in cached or operand.access == "write":
-            continue
-        if where[operand.stored] != op.home:
-            yield where[operand.stored], operand.bytes
+    cached = {tensor for tensor, _ in placed.missed_bytes}
+    for operand in placed.layer.from_storage(op.op):
+        if operand.stored is not None and operand.stored not in cached and placed.tier(operand.stored) != op.home:
+            yield placed.tier(operand.stored), operand.bytes

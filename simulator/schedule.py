@@ -53,7 +53,7 @@ def schedule(mapped: MappedWorkload, plan: MemoryPlan, system: System) -> Schedu
     energy: dict[str, float] = {}
     segments = []
     previous_length = 1
-    for number, run in enumerate(plan.runs):
+    for number, run in enumerate(_with_firsts_apart(plan.runs)):
         segment = _SegmentBuilder(mapped, plan, system, run, previous_length)
         name = f"{number} {run.pattern[0].layer.name}"
         segments.append(segment.build(name))
@@ -65,6 +65,38 @@ def schedule(mapped: MappedWorkload, plan: MemoryPlan, system: System) -> Schedu
     if plan.cache_bytes:
         residents.append(Resident("caches", plan.home, round(plan.cache_bytes)))
     return Schedule(TaskGraph(resources_of(system), tuple(segments), tuple(residents)), origins, energy)
+
+
+def _with_firsts_apart(runs: tuple[PlannedRun, ...]) -> Iterator[PlannedRun]:
+    """Runs whose pattern is longer or shorter than the one before, with their first repetition on its own.
+
+    Only that repetition counts layers across unequal patterns, and must wait for the whole pattern before it.
+    """
+    previous = 1
+    for run in runs:
+        if len(run.pattern) != previous and run.count > 1:
+            yield PlannedRun(run.pattern, 1)
+            yield PlannedRun(run.pattern, run.count - 1)
+        else:
+            yield run
+        previous = len(run.pattern)
+
+
+ALL_BUT = 0.999
+"""Expected shares of experts touched reach 1 only in the limit: from here on all of them are."""
+
+
+def _chosen_at_run_time(op: Op, placed: LayerPlan) -> bool:
+    """Whether the operation reads a part of a tensor that only its inputs tell: experts the router has picked."""
+    if op.kind != "grouped_gemm":
+        return False
+    whole = {tensor.name: tensor.elements for tensor in placed.layer.stored}
+    touched: dict[str, float] = {}
+    for step in placed.layer.ops:
+        for operand in step.operands:
+            if operand.stored is not None:
+                touched[operand.stored] = touched.get(operand.stored, 0.0) + operand.elements
+    return any(o.stored is not None and touched[o.stored] < ALL_BUT * whole[o.stored] for o in op.operands)
 
 
 class _SegmentBuilder:
@@ -108,6 +140,8 @@ class _SegmentBuilder:
         start = self._layers_before(position, 1)
         if self.plan.ahead:
             for op in layer.layer.ops:
+                if _chosen_at_run_time(op, placed):
+                    continue
                 for operand in self._streamed(op, layer.ops[op.name], placed):
                     self._fetch(position, placed, op, operand, layer.ops[op.name].home, self._buffer_free(position))
         first_task = len(self.tasks)
@@ -117,7 +151,7 @@ class _SegmentBuilder:
                 self._add_collective(position, placed, step, after)
             else:
                 self._add_op(position, placed, step, layer.ops[step.name], after, where, fetched)
-        after_all: list[str | Dependency] = [self._name(position, name) for name in placed.layer.last_steps]
+        after_all: list[str | Dependency] = [self._name(position, name) for name in placed.layer.last_steps] or [start]
         after_all += self._bring_home(position, placed, where)
         done = self._done(position)
         self._add_task(Task(done, "compute", after=tuple(after_all)), TaskOrigin(placed.layer.name, "done", "marker"))
@@ -136,10 +170,12 @@ class _SegmentBuilder:
 
     def _streamed(self, op: Op, mapped: MappedOp, placed: LayerPlan) -> Iterator[Operand]:
         cached = {tensor for tensor, _ in placed.missed_bytes}
-        for operand in op.operands:
-            if operand.stored is None or operand.stored in cached or operand.access == "write" or not operand.bytes:
-                continue
-            if placed.tier(operand.stored) != mapped.home:
+        for operand in placed.layer.from_storage(op):
+            if (
+                operand.stored is not None
+                and operand.stored not in cached
+                and placed.tier(operand.stored) != mapped.home
+            ):
                 yield operand
 
     def _fetch_misses(
@@ -178,20 +214,12 @@ class _SegmentBuilder:
     ) -> None:
         waits = list(after)
         for operand in self._streamed(op, mapped, placed):
-            if self.plan.ahead:
+            if self.plan.ahead and not _chosen_at_run_time(op, placed):
                 waits.append(self._name(position, f"fetch {op.name}.{operand.symbol}"))
             else:
                 waits.append(self._fetch(position, placed, op, operand, mapped.home, tuple(after)))
         waits += self._fetch_misses(position, placed, op, mapped.home, tuple(after), fetched)
-        for operand in op.operands:
-            if operand.activation is not None and operand.access == "read":
-                source = where.get(operand.activation, self.plan.home)
-                if source != mapped.home:
-                    move = self._name(position, f"move {operand.activation} for {op.name}")
-                    self._transfer(
-                        move, source, mapped.home, operand.bytes, tuple(after), placed, operand.activation, "move"
-                    )
-                    waits.append(move)
+        waits += self._bring_activations(position, placed, op, mapped.home, tuple(after), where)
         name = self._name(position, op.name)
         demands = [Demand(share.engine, share.seconds, share.operations, "op") for share in mapped.shares]
         demands.append(Demand(mapped.home, mapped.port_s, mapped.read_bytes + mapped.write_bytes))
@@ -208,6 +236,29 @@ class _SegmentBuilder:
                 back = self._name(position, f"write back {op.name}.{operand.symbol}")
                 target = placed.tier(operand.stored)
                 self._transfer(back, mapped.home, target, operand.bytes, (name,), placed, operand.stored, "write back")
+
+    def _bring_activations(
+        self,
+        position: int,
+        placed: LayerPlan,
+        op: Op,
+        home: str,
+        after: tuple[str | Dependency, ...],
+        where: dict[str, str],
+    ) -> list[str]:
+        """Move the activations an operation reads to its home; one that several operands read travels once."""
+        sizes: dict[str, float] = {}
+        for operand in op.operands:
+            if operand.activation is not None and operand.access == "read":
+                sizes[operand.activation] = sizes.get(operand.activation, 0.0) + operand.bytes
+        moves = []
+        for activation, size in sizes.items():
+            source = where.get(activation, self.plan.home)
+            if source != home and size:
+                name = self._name(position, f"move {activation} for {op.name}")
+                self._transfer(name, source, home, size, after, placed, activation, "move")
+                moves.append(name)
+        return moves
 
     def _bring_home(self, position: int, placed: LayerPlan, where: dict[str, str]) -> list[str | Dependency]:
         """Move what the next layer reads to where it expects it; returns what ``done`` must wait for."""

@@ -157,6 +157,33 @@ class Layer:
         """The computing steps."""
         return tuple(step for step in self.steps if isinstance(step, Op))
 
+    @cached_property
+    def _made_before(self) -> frozenset[tuple[str, str]]:
+        """Operation and stored tensor of each read that earlier operations of this layer have wholly written."""
+        written: dict[str, float] = {}
+        made = set()
+        for op in self.ops:
+            for operand in op.operands:
+                if operand.stored is None or operand.access == "write":
+                    continue
+                if 0 < operand.elements <= written.get(operand.stored, 0.0):
+                    made.add((op.name, operand.stored))
+            for operand in op.operands:
+                if operand.stored is not None and operand.access == "write":
+                    written[operand.stored] = written.get(operand.stored, 0.0) + operand.elements
+        return frozenset(made)
+
+    def from_storage(self, op: Op) -> tuple[Operand, ...]:
+        """Operands ``op`` reads from where they are stored: not what this layer has itself just made, as in prefill."""
+        return tuple(
+            operand
+            for operand in op.operands
+            if operand.stored is not None
+            and operand.access == "read"
+            and operand.elements
+            and (op.name, operand.stored) not in self._made_before
+        )
+
     @property
     def last_steps(self) -> tuple[str, ...]:
         """Names of the steps nothing else in the layer waits for."""

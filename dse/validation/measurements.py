@@ -22,6 +22,21 @@ NUMBERS = (
 )  # fmt: skip
 TEXTS = ("id", "gpu", "framework", "op", "phase", "dtype", "model")
 COLUMNS = (*TEXTS, *NUMBERS, "latency_us")
+LARGEST = 10**15
+WHOLE = "a whole number from 1 to 1e15"
+
+NEEDED = {
+    "gemm": ("m", "n", "k"),
+    "attention": ("batch", "q_len", "kv_len", "heads", "kv_heads", "head_dim"),
+    "moe_ffn": ("m", "k", "experts", "topk", "inter"),
+    "softmax": ("m", "n"),
+    "gelu": ("m", "n"),
+    "layernorm": ("m", "n"),
+    "all_reduce": ("bytes", "ngpus"),
+    "all_gather": ("bytes", "ngpus"),
+    "e2e": ("batch", "q_len", "kv_len"),
+}
+"""The shape columns that a row of each operation must fill."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +78,7 @@ def read_measurements(path: Path) -> list[Measurement]:
     rows = []
     for row in reader:
         numbers = {name: _whole(row[name], name, path, reader.line_num) for name in NUMBERS if row[name]}
+        _check_shape(row["op"] or "", numbers, path, reader.line_num)
         latency = _latency(row["latency_us"], path, reader.line_num)
         rows.append(Measurement(**{name: row[name] or "" for name in TEXTS}, numbers=numbers, latency_s=latency * 1e-6))
     return rows
@@ -73,9 +89,18 @@ def _whole(text: str, column: str, path: Path, line: int) -> int:
         value = float(text)
     except ValueError:
         value = -1.0
-    if value < 1 or value != int(value):
-        raise InputError(f"{text!r}", expected="a whole number of at least 1", field=column, file=str(path), line=line)
+    if not 1 <= value <= LARGEST or value != int(value):
+        raise InputError(f"{text!r}", expected=WHOLE, field=column, file=str(path), line=line)
     return int(value)
+
+
+def _check_shape(op: str, numbers: dict[str, int], path: Path, line: int) -> None:
+    for column in NEEDED.get(op, ()):
+        if column not in numbers:
+            raise InputError(f"no value in a row of {op}", expected=WHOLE, field=column, file=str(path), line=line)
+    if op == "attention" and numbers["heads"] % numbers["kv_heads"]:
+        expected = f"a multiple of kv_heads, {numbers['kv_heads']}"
+        raise InputError(f"{numbers['heads']}", expected=expected, field="heads", file=str(path), line=line)
 
 
 def _latency(text: str | None, path: Path, line: int) -> float:

@@ -52,7 +52,7 @@ def predict(row: Measurement) -> float | Skipped:
     """Latency in seconds at roofline fidelity, or why there is none."""
     if row.gpu not in GPUS:
         return Skipped(f"no preset for {row.gpu}")
-    if row.dtype not in FORMATS and row.op != "e2e":
+    if row.dtype not in FORMATS and (row.op, row.dtype) != ("e2e", "fp4"):
         return Skipped(f"dtype {row.dtype}")
     if row.op in ("all_reduce", "all_gather"):
         return _collective(row)

@@ -50,6 +50,7 @@ _DECIMAL = {"f": -15, "p": -12, "n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50}
 _NUMBER = re.compile(r"[+-]?([0-9]+(_[0-9]+)*(\.[0-9]*)?|\.[0-9]+)([eE][+-]?([0-9]+))?")
 _LONGEST = 100
+_SMALLEST = 1e-30  # in SI units; dividing by less could overflow
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,10 @@ class _Quantity:
             raise InputError(f"{describe(value)} is not finite", self.dimension.expected)
         if number < 0 or (number == 0 and not self.zero_allowed):
             least = "zero or more" if self.zero_allowed else "more than zero"
+            raise InputError(f"{describe(value)} is too small", f"{self.dimension.phrase}, {least}")
+        if 0 < number < _SMALLEST:
+            least = f"at least {_SMALLEST:g} {self.dimension.base}"
+            least = f"zero or {least}" if self.zero_allowed else least
             raise InputError(f"{describe(value)} is too small", f"{self.dimension.phrase}, {least}")
         return abs(number)  # -0.0 would be written as such
 

@@ -43,6 +43,10 @@ def _known_format(name: str) -> str:
         raise field_error(error) from None
 
 
+def _is_float(format_name: str) -> bool:
+    return format_name.startswith(("fp", "bf", "tf", "mxfp", "nvfp", "nf"))
+
+
 def _plain_name(name: str) -> str:
     if re.fullmatch(_NAME, name):
         return name
@@ -89,10 +93,12 @@ class Engine(Component):
     buffers: tuple[str, ...] = ()
 
     def throughput(self, format_name: str) -> float:
-        """Peak operations per second in ``format_name``, or in the narrowest listed format at least as wide.
+        """Peak operations per second in ``format_name``, or in the listed format that stands in for it.
 
-        A format that only exists in storage (int4 weights, say) has no arithmetic of its own: callers pass the
-        format computed in. When every listed format is narrower, the widest is taken.
+        A float format is computed in the narrowest listed float format at least as wide, an integer format in the
+        narrowest integer format at least as wide, else in such a float format. When none is, the widest of the same
+        family is taken, else the widest of all. A format that only exists in storage (int4 weights, say) has no
+        arithmetic of its own: callers pass the format computed in.
         """
         return self.throughput_ops_per_s[self._computed_as(format_name, self.throughput_ops_per_s)]
 
@@ -108,8 +114,14 @@ class Engine(Component):
             return format_name
         bits = {name: storage_format(name).element_bits for name in listed}
         wanted = storage_format(format_name).element_bits
-        enough = [name for name in listed if bits[name] >= wanted]
-        return min(enough, key=lambda name: bits[name]) if enough else max(listed, key=lambda name: bits[name])
+        floats = [name for name in listed if _is_float(name)]
+        integers = [name for name in listed if not _is_float(name)]
+        for family in (floats,) if _is_float(format_name) else (integers, floats):
+            enough = [name for name in family if bits[name] >= wanted]
+            if enough:
+                return min(enough, key=lambda name: bits[name])
+        same = floats if _is_float(format_name) else integers
+        return max(same or listed, key=lambda name: bits[name])
 
 
 class Tier(Component):

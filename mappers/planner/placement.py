@@ -287,15 +287,33 @@ def _does_not_fit(
 def _buffer_bytes(
     mapped: MappedWorkload, tiers: dict[tuple[_Instance, str], str], home: str, ahead: int, caches: Mapping[str, float]
 ) -> float:
-    """Room for the streamed operands of ``ahead + 1`` layers, or of one operation when streaming on demand."""
+    """Room for the streamed operands of ``ahead + 1`` layers; on demand, of operations that may run side by side."""
     largest = 0.0
     for instance, layer in _instances(mapped):
-        amounts = []
+        amounts = {}
         for op in layer.ops:
-            stored = [o for o in op.operands if o.stored is not None and o.stored not in caches]
-            amounts.append(sum(o.bytes for o in stored if tiers[instance, o.stored or ""] != home))
-        largest = max(largest, sum(amounts) * (ahead + 1) if ahead else max(amounts, default=0.0))
+            streamed = [o for o in layer.from_storage(op) if o.stored is not None and o.stored not in caches]
+            is_here = mapped.layers[layer.name].ops[op.name].home == home
+            amounts[op.name] = is_here * sum(o.bytes for o in streamed if tiers[instance, o.stored or ""] != home)
+        if not any(amounts.values()):
+            continue
+        needed = sum(amounts.values()) * (ahead + 1) if ahead else _side_by_side(layer, amounts)
+        largest = max(largest, needed)
     return largest
+
+
+def _side_by_side(layer: Layer, amounts: dict[str, float]) -> float:
+    """The largest sum of an operation's amount and those of all operations that neither precede nor follow it."""
+    before: dict[str, set[str]] = {}
+    for step in layer.steps:
+        before[step.name] = set(step.after).union(*(before[name] for name in step.after))
+    return max(
+        amount
+        + sum(
+            other for peer, other in amounts.items() if peer not in before[name] | {name} and name not in before[peer]
+        )
+        for name, amount in amounts.items()
+    )
 
 
 def _planned_runs(mapped: MappedWorkload, tiers: dict[tuple[_Instance, str], str]) -> tuple[PlannedRun, ...]:

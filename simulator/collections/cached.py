@@ -60,4 +60,10 @@ def run_cache(collection: CachedCollection) -> CacheOutcome:
         accesses = list(stream.accesses(layer))
         touched[:, layer] = [len(pieces) for pieces in accesses]
         missed[:, layer] = [len(pieces) for pieces in lru_misses(accesses, collection.slots)]
+    if touched.max() > collection.slots:
+        raise InputError(
+            f"a cache of {collection.slots} experts, where one step touches {touched.max()} of a layer at once",
+            expected=f"at least {touched.max()}",
+            field="expert_cache",
+        )
     return CacheOutcome(touched[collection.warmup :], missed[collection.warmup :])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from simulator.engine.graph import Resource, Task, TaskGraph
@@ -158,13 +159,25 @@ class Execution:
 
     def all_runs(self, segment: str | None = None) -> Iterator[TaskRun]:
         """Every task instance (of one ``segment`` if named), skipped ones included, in program order."""
+        for part in self._parts() if segment is None else self._parts_of.get(segment, ()):
+            if isinstance(part, SteadySpan):
+                yield from part.runs()
+            else:
+                yield part
+
+    def _parts(self) -> Iterator[TaskRun | SteadySpan]:
+        """Simulated runs and the spans between them, in program order."""
         done = 0
         for span in self.spans:
-            if segment in (None, span.segment):
-                yield from self._simulated(segment, done, span.position)
-                yield from span.runs()
-                done = span.position
-        yield from self._simulated(segment, done, len(self.runs))
+            yield from self.runs[done : span.position]
+            yield span
+            done = span.position
+        yield from self.runs[done:]
 
-    def _simulated(self, segment: str | None, begin: int, end: int) -> Iterator[TaskRun]:
-        return (run for run in self.runs[begin:end] if segment in (None, run.segment))
+    @cached_property
+    def _parts_of(self) -> dict[str, list[TaskRun | SteadySpan]]:
+        """The parts by segment, gathered once: asking for every segment in turn stays linear in the runs."""
+        grouped: dict[str, list[TaskRun | SteadySpan]] = {}
+        for part in self._parts():
+            grouped.setdefault(part.segment, []).append(part)
+        return grouped

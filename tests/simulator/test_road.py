@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from hw.spec.load import load_system, override
 from hw.spec.system import System
+from mappers.assign import assign_roles
 from mappers.planner import Place
 from simulator.moves import Move
 from simulator.policy import Policy
@@ -208,3 +210,66 @@ def test_heads_that_cannot_be_split_are_refused() -> None:
     with pytest.raises(InputError, match="32 attention heads cannot be split over 3 devices") as caught:
         simulate(model("Llama-3.1-8B"), Prefill(1, 128), system)
     assert caught.value.field == "devices"
+
+
+def test_prefill_reads_its_keys_and_values_where_it_made_them() -> None:
+    policy = Policy(place=Place(pinned={"kv_cache": "ddr"}))
+    result = simulate(model("Llama-3.1-8B"), Prefill(1, 2048), load_system("rtx-4090"), policy=policy)
+    # Written to DDR once, never fetched back within the layer that made them.
+    assert result.moved_bytes["host-pcie:gddr>ddr"] == 2048 * 131072
+    assert result.moved_bytes["host-pcie:ddr>gddr"] == 0
+
+
+def test_an_encoder_keeps_no_cache() -> None:
+    result = simulate(model("BERT-large"), Prefill(128, 512), load_system("tpu-v4i"))
+    assert "kv_cache" not in result.placement_bytes
+
+
+def test_decoding_holds_the_encoder_too() -> None:
+    system = load_system("h100-sxm")
+    read, write = (simulate(model("T5-large"), phase(1, 64), system) for phase in (Prefill, Decode))
+    for role in ("attention", "feed_forward", "norm"):
+        assert sum(read.placement_bytes[role].values()) == sum(write.placement_bytes[role].values())  # type: ignore[index]
+
+
+def test_the_home_tier_does_not_change_with_context_or_batch() -> None:
+    policy = Policy(place=Place(pinned={"kv_cache": "flash"}), assign=assign_roles({"attention": "csd"}))
+    system = load_system("csd-instinfer")
+    for batch, context in ((1, 128), (8, 3072), (8, 4096), (16, 4096)):
+        result = simulate(model("Llama-2-7B"), Decode(batch, context), system, policy=policy)
+        assert result.plan.home == "gddr"
+        # The cache is read inside the drive, so nothing is streamed to the GPU.
+        assert result.plan.buffer_bytes == 0
+
+
+def test_an_activation_read_by_several_operands_travels_once() -> None:
+    policy = Policy(assign=assign_roles({"elementwise": "csd"}))
+    result = simulate(model("Llama-3.1-8B"), Decode(1, 64), load_system("csd-instinfer"), policy=policy)
+    assert result.latency_s > 0
+
+
+def test_experts_wait_for_their_router() -> None:
+    policy = Policy(place=Place(pinned={"experts": "ddr"}))
+    result = simulate(model("Mixtral-8x7B"), Decode(1, 512), load_system("rtx-4090"), policy=policy)
+    routed = {(r.segment, r.repetition): r.finish_s for r in result.execution.all_runs() if r.name == "route"}
+    fetches = [run for run in result.execution.all_runs() if run.name.startswith("fetch experts")]
+    assert fetches
+    for run in fetches:
+        assert run.start_s >= routed[run.segment, run.repetition]
+
+
+def test_a_pattern_of_two_layers_streams_ahead_as_well_as_one_of_one() -> None:
+    # Without its windows (longer than the prompt) Gemma-2's two kinds of layers are equal.
+    gemma = model("Gemma-2-9B")
+    flat = replace(gemma, blocks=gemma.blocks[:1], order=(0,) * len(gemma.order))
+    policy = Policy(place=Place(pinned={"feed_forward": "ddr", "attention": "ddr"}))
+    paired, single = (
+        simulate(shape, Prefill(1, 3000), load_system("rtx-4090"), policy=policy).latency_s for shape in (gemma, flat)
+    )
+    assert paired == pytest.approx(single, rel=0.01)
+
+
+def test_key_value_heads_are_split_or_copied_evenly() -> None:
+    system = override(load_system("h100-sxm"), ["devices=4"])
+    with pytest.raises(InputError, match="10 key-value heads cannot be split over 4 devices"):
+        simulate(model("Phi-3-medium"), Decode(1, 128), system)

@@ -49,8 +49,6 @@ def lower(model: Model, phase: Phase, formats: FormatChoice | None = None, *, de
     cache: dict[tuple[int, bool], Layer] = {}
     encoder_tokens = encoder.batch * encoder.keys if isinstance(phase, Prefill) else None
     for in_encoder, group in groupby(enumerate(model.order), key=lambda pair: pair[0] < model.encoder_layers):
-        if in_encoder and isinstance(phase, Decode):
-            continue
         side = encoder if in_encoder else decoder
         for pattern, count in repeating_runs([index for _, index in group]):
             layers = []
@@ -61,10 +59,15 @@ def lower(model: Model, phase: Phase, formats: FormatChoice | None = None, *, de
                     cache[key] = _block(
                         model, model.blocks[index], formats, side, devices, name, encoder.keys, encoder_tokens
                     )
-                layers.append(cache[key])
+                # Decoding does not run the encoder, but its weights stay in memory.
+                idle = in_encoder and isinstance(phase, Decode)
+                layers.append(Layer(cache[key].name, (), cache[key].stored) if idle else cache[key])
             runs.append(Run(tuple(layers), count))
-    if encoder_tokens is not None and 0 < model.encoder_layers < len(model.order) and model.final_norm:
-        runs.insert(_last_encoder_run(runs) + 1, Run((_encoder_end(model, formats, encoder_tokens),), 1))
+    if 0 < model.encoder_layers < len(model.order) and model.final_norm:
+        end = _encoder_end(model, formats, encoder_tokens or 1)
+        if encoder_tokens is None:
+            end = Layer(end.name, (), end.stored)
+        runs.insert(_last_encoder_run(runs) + 1, Run((end,), 1))
     head = _head(model, formats, phase.batch, devices)
     if head.steps:
         runs.append(Run((head,), 1))

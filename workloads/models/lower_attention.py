@@ -6,7 +6,7 @@ Grouped-query attention is one 1-pass cascade over KV heads and the query heads 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workloads.errors import InputError
 from workloads.models.architecture import Attention, LatentAttention
@@ -44,6 +44,12 @@ def add_attention(
             expected=f"a divisor of {attention.heads}",
             field="devices",
         )
+    if attention.kv_heads % shape.devices and shape.devices % attention.kv_heads:
+        raise InputError(
+            f"{attention.kv_heads} key-value heads cannot be split over {shape.devices} devices",
+            expected=f"a divisor or a multiple of {attention.kv_heads}",
+            field="devices",
+        )
     if attention.latent is not None:
         return _add_latent(layer, attention, attention.latent, shape, source, prefix)
     heads, kv_heads = _local_heads(attention, shape.devices)
@@ -54,8 +60,12 @@ def add_attention(
     if any(attention.query_key_norm):
         weights = sum(attention.query_key_norm)
         qkv = _norm_heads(layer, prefix, qkv, shape.tokens * (heads + kv_heads), size, weights)
-    cache = _cache(layer, prefix, shape, attention.window, kv_heads * size * 2)
-    query = _append_to_cache(layer, prefix, qkv, shape.tokens, heads, kv_heads, size, rotary=attention.rotary)
+    # An encoder's keys and values are used up in its own layer: only a decoder keeps them.
+    if attention.causal:
+        cache = _cache(layer, prefix, shape, attention.window, kv_heads * size * 2)
+    else:
+        cache = activation(f"{prefix}keys_values")
+    query = _append_to_cache(layer, cache, prefix, qkv, shape.tokens, heads, kv_heads, size, rotary=attention.rotary)
     return _attend(layer, attention, shape, heads, kv_heads, cache, prefix, query)
 
 
@@ -109,11 +119,20 @@ def _cache(layer: LayerBuilder, prefix: str, shape: AttentionShape, window: int 
 
 
 def _append_to_cache(
-    layer: LayerBuilder, prefix: str, source: str, tokens: int, heads: int, kv_heads: int, size: int, *, rotary: bool
+    layer: LayerBuilder,
+    cache: Ref,
+    prefix: str,
+    source: str,
+    tokens: int,
+    heads: int,
+    kv_heads: int,
+    size: int,
+    *,
+    rotary: bool,
 ) -> str:
     """Write new keys and values to the cache, rotated where the model does so; returns where the queries stand."""
     keys = tokens * kv_heads * size
-    cache = stored(f"{prefix}kv_cache", 2 * keys)
+    cache = replace(cache, elements=2 * keys)
     name = f"{prefix}cache_append"
     if not rotary:
         reads = {"K": activation(source, keys), "V": activation(source, keys)}
@@ -147,8 +166,8 @@ def _attend(
         f"{prefix}attention", "attention", cascade, sizes,
         {
             "Q": activation(query, shape.tokens * heads * size),
-            "K": stored(cache.name, half),
-            "V": stored(cache.name, half),
+            "K": replace(cache, elements=half),
+            "V": replace(cache, elements=half),
         },
         {"AV": activation(f"{prefix}attended")},
     )  # fmt: skip

@@ -164,4 +164,10 @@ def _experts(
         {"X": activation("experts_down"), "P": activation("routing_weights")}, {"Y": activation("combine")},
         after=tuple(waits),
     )  # fmt: skip
+    if block.shared is not None:
+        layer.op(
+            "shared_sum", "elementwise", "residual-add", {"t": tokens, "d": hidden},
+            {"X": activation("combine"), "F": activation("shared_down")}, {"Y": activation("shared_sum")},
+        )  # fmt: skip
+        return "shared_sum"
     return "combine"

@@ -17,6 +17,9 @@ from workloads.errors import InputError
 
 __all__ = ["RoutingStream", "synthetic_routing"]
 
+LARGEST = 2**28
+"""The most elements of one array: the picks of a stream, or the scores of one step."""
+
 
 @dataclass(frozen=True, eq=False)
 class RoutingStream:
@@ -72,17 +75,26 @@ def synthetic_routing(
 ) -> RoutingStream:
     """A seeded stream for ``batch`` sequences: Zipf exponent ``skew`` (0: uniform), keep-probability ``repeat``.
 
-    Raises `InputError` for counts below 1, ``top_k`` above ``experts``, a negative skew or a repeat outside [0, 1].
+    Raises `InputError` for counts below 1, ``top_k`` above ``experts``, a skew that is negative or not finite, a repeat
+    outside [0, 1], a negative seed, and a stream of more than `LARGEST` picks or scores in a step.
     """
     for name, value in (("steps", steps), ("layers", layers), ("batch", batch), ("top_k", top_k)):
         if value < 1:
             raise InputError(f"{value!r} is no count", expected="at least 1", field=name)
     if top_k > experts:
         raise InputError(f"top_k {top_k} of {experts} experts", expected=f"at most {experts}", field="top_k")
-    if skew < 0:
-        raise InputError(f"{skew}", expected="0 or more", field="skew")
+    if not 0 <= skew < float("inf"):
+        raise InputError(f"{skew}", expected="0 or more, finite", field="skew")
     if not 0 <= repeat <= 1:
         raise InputError(f"{repeat}", expected="a probability from 0 to 1", field="repeat")
+    if seed < 0:
+        raise InputError(f"{seed}", expected="0 or more", field="seed")
+    for what, size in (
+        ("picks (steps * layers * batch * top_k)", steps * layers * batch * top_k),
+        ("scores in a step (layers * batch * experts)", layers * batch * experts),
+    ):
+        if size > LARGEST:
+            raise InputError(f"{size} {what}", expected=f"at most {LARGEST}", field="batch")
     random = np.random.default_rng(seed)
     log_popularity = np.empty((layers, 1, experts))
     for layer in range(layers):

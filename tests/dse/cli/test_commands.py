@@ -41,7 +41,7 @@ def test_every_option_changes_the_result(capsys: pytest.CaptureFixture[str]) -> 
     ]  # fmt: skip
     for change in changes:
         assert document([*base, *change], capsys) != plain, change
-    spilled = [*base, "--place", "experts=ddr"]
+    spilled = [*base, "--place", "attention=ddr"]
     assert document([*spilled, "--ahead", "0"], capsys) != document(spilled, capsys)
     warm = document(cached, capsys)
     for change in (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dse.validation import Measurement, Skipped, compare, groups, predict, read_measurements
-from dse.validation.measurements import COLUMNS
+from dse.validation.measurements import COLUMNS, NEEDED
 from dse.validation.predict import GPUS, operations
 from hw.spec.load import load_system
 from mappers.roofline import roofline_op
@@ -58,8 +58,15 @@ def test_concurrent_prompts_are_not_compared(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (GEMM.replace(",16,", ",sixteen,"), "m.csv:2: m: 'sixteen'; expected a whole number of at least 1"),
-        (GEMM.replace(",16,", ",0,"), "m.csv:2: m: '0'; expected a whole number of at least 1"),
+        (GEMM.replace(",16,", ",sixteen,"), "m.csv:2: m: 'sixteen'; expected a whole number from 1 to 1e15"),
+        (GEMM.replace(",16,", ",0,"), "m.csv:2: m: '0'; expected a whole number from 1 to 1e15"),
+        (GEMM.replace(",16,", ",1e16,"), "m.csv:2: m: '1e16'; expected a whole number from 1 to 1e15"),
+        (GEMM.replace(",16,", ",inf,"), "m.csv:2: m: 'inf'; expected a whole number from 1 to 1e15"),
+        (GEMM.replace(",16,", ",nan,"), "m.csv:2: m: 'nan'; expected a whole number from 1 to 1e15"),
+        (
+            row(op="attention", batch="1", q_len="1", kv_len="9", heads="8", kv_heads="3", head_dim="64"),
+            "m.csv:2: heads: 8; expected a multiple of kv_heads, 3",
+        ),
         (GEMM.replace(",20", ",-3"), "m.csv:2: latency_us: '-3'; expected microseconds above 0"),
         (GEMM.replace(",20", ",nan"), "m.csv:2: latency_us: 'nan'; expected microseconds above 0"),
         (GEMM.replace(",20", ","), "m.csv:2: latency_us: ''; expected microseconds above 0"),
@@ -69,6 +76,26 @@ def test_broken_rows_name_line_and_column(tmp_path: Path, line: str, message: st
     with pytest.raises(InputError) as caught:
         read_measurements(write(tmp_path / "m.csv", line))
     assert str(caught.value).removeprefix(f"{tmp_path}/") == message
+
+
+@pytest.mark.parametrize(("op", "column"), [(op, column) for op, columns in NEEDED.items() for column in columns])
+def test_a_row_without_a_needed_number_is_refused(tmp_path: Path, op: str, column: str) -> None:
+    shape = {name: "4" for name in NEEDED[op]}
+    read_measurements(write(tmp_path / "m.csv", row(op=op, latency_us="9", **shape)))
+    with pytest.raises(InputError) as caught:
+        read_measurements(write(tmp_path / "m.csv", row(op=op, latency_us="9", **(shape | {column: ""}))))
+    assert (caught.value.line, caught.value.field) == (2, column)
+    assert caught.value.problem == f"no value in a row of {op}"
+
+
+@pytest.mark.parametrize("op", ["e2e", "gemm", "all_reduce"])
+def test_an_unknown_dtype_is_skipped(tmp_path: Path, op: str) -> None:
+    shape = {name: "1" for name in NEEDED[op]}
+    line = row(
+        gpu="H100-SXM-80GB", op=op, phase="tpot", dtype="int8", model="Llama-3.1-8B", latency_us="9", **shape
+    )  # fmt: skip
+    (read,) = read_measurements(write(tmp_path / "m.csv", line))
+    assert predict(read) == Skipped("dtype int8")
 
 
 def test_a_missing_column_is_named_with_the_nearest(tmp_path: Path) -> None:

@@ -160,6 +160,8 @@ def test_python_may_pass_floats_and_documents_may_not() -> None:
         ({"size": 0.0}, "0.0 is too small; expected a number of bytes, more than zero"),
         ({"size": "-1 GB"}, "'-1 GB' is too small; expected a number of bytes, more than zero"),
         ({"size": 1.0, "delay": -1}, "-1 is too small; expected a time, zero or more"),
+        ({"size": "1e-300 B"}, "'1e-300 B' is too small; expected a number of bytes, at least 1e-30 B"),
+        ({"size": 1.0, "delay": "1e-40 ns"}, "'1e-40 ns' is too small; expected a time, zero or at least 1e-30 s"),
         ({"size": math.inf}, "inf is not finite; expected a number of bytes with its unit, such as '80 GB'"),
         ({"size": math.nan}, "nan is not finite; expected a number of bytes with its unit, such as '80 GB'"),
         ({"size": True}, "found true; expected a number of bytes with its unit, such as '80 GB'"),
@@ -171,6 +173,10 @@ def test_fields_refuse_with_this_text(fields: dict[str, object], message: str) -
     with pytest.raises(ValidationError) as caught:
         _Part.model_validate(fields)
     assert [error["msg"] for error in caught.value.errors()] == [message]
+
+
+def test_the_smallest_quantity_is_accepted() -> None:
+    assert _Part.model_validate({"size": "1e-30 B", "delay": "0 s"}).size == 1e-30
 
 
 def test_json_holds_text_that_reads_back() -> None:

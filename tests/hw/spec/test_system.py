@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from hw.spec.load import load_system
 from hw.spec.system import Engine, Link, System, Tier
 from tests.hw.spec.machines import small
 from workloads.errors import InputError
@@ -194,3 +195,30 @@ def test_python_builds_a_system_by_attribute_names_with_si_floats() -> None:
         )
     with pytest.raises(ValidationError, match="too small"):
         Tier(kind="dram", capacity_bytes=0, read_bandwidth_bytes_per_s=1e12, write_bandwidth_bytes_per_s=1e12)
+
+
+def test_a_missing_format_is_computed_within_its_family() -> None:
+    matrix = next(engine for engine in load_system("a100-80gb-sxm").engines.values() if engine.kind == "matrix")
+    assert matrix.throughput("fp8_e4m3") == matrix.throughput("bf16") == 312e12
+    assert matrix.energy("fp8_e4m3") == matrix.energy("bf16")
+    assert matrix.throughput("fp4_e2m1") == matrix.throughput("bf16")
+
+
+@pytest.mark.parametrize(
+    ("listed", "asked", "taken"),
+    [
+        ("int8 fp16 fp32", "fp8_e4m3", "fp16"),
+        ("int8 fp16 int16", "int4", "int8"),
+        ("int8 fp32 fp16", "int16", "fp16"),
+        ("int8 int32 fp16", "int16", "int32"),
+        ("int64 fp16", "fp32", "fp16"),
+        ("int8 int16 fp16", "int32", "int16"),
+        ("fp16 bf16 fp32", "int64", "fp32"),
+        ("int8 int16", "fp8_e4m3", "int16"),
+    ],
+)
+def test_the_format_that_stands_in_for_a_missing_one(listed: str, asked: str, taken: str) -> None:
+    rates = {name: 1e12 + place for place, name in enumerate(listed.split())}
+    engine = Engine(kind="cpu", home="ram", throughput_ops_per_s=rates, energy_j_per_op=rates)
+    assert engine.throughput(asked) == rates[taken]
+    assert engine.energy(asked) == rates[taken]

@@ -50,6 +50,16 @@ def test_execution_with_skipped_repetitions_equals_the_recurrence(graph: TaskGra
 
 @quick
 @given(graphs())
+def test_the_runs_of_a_segment_are_those_of_the_whole(graph: TaskGraph) -> None:
+    execution = execute(graph)
+    everything = list(execution.all_runs())
+    for segment in graph.segments:
+        assert list(execution.all_runs(segment.name)) == [run for run in everything if run.segment == segment.name]
+    assert list(execution.all_runs("no such segment")) == []
+
+
+@quick
+@given(graphs())
 def test_reservations_never_overlap_and_keep_program_order(graph: TaskGraph) -> None:
     execution = execute(graph)
     rounding = 1e-12 * execution.latency_s

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -52,7 +54,19 @@ def test_distinct_experts_keep_the_order_of_first_use() -> None:
 
 @pytest.mark.parametrize(
     ("change", "field"),
-    [({"top_k": 9}, "top_k"), ({"steps": 0}, "steps"), ({"skew": -1.0}, "skew"), ({"repeat": 2.0}, "repeat")],
+    [
+        ({"top_k": 9}, "top_k"),
+        ({"steps": 0}, "steps"),
+        ({"skew": -1.0}, "skew"),
+        ({"skew": math.nan}, "skew"),
+        ({"skew": math.inf}, "skew"),
+        ({"repeat": 2.0}, "repeat"),
+        ({"repeat": math.nan}, "repeat"),
+        ({"seed": -1}, "seed"),
+        ({"steps": 10**9}, "batch"),
+        ({"batch": 10**12}, "batch"),
+        ({"experts": 10**10}, "batch"),
+    ],
 )
 def test_impossible_streams_are_refused(change: dict[str, float], field: str) -> None:
     asked = {"steps": 2, "layers": 1, "batch": 1, "experts": 8, "top_k": 2} | change
