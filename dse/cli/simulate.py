@@ -30,6 +30,16 @@ __all__ = ["Request", "Run", "choose_model", "choose_system", "run_request", "ru
 
 PHASES: dict[str, type[Prefill] | type[Decode]] = {"prefill": Prefill, "decode": Decode}
 FIDELITIES = ("roofline",)
+OPTIONS = {
+    "collections": "expert_cache",
+    "collections.slots": "expert_cache",
+    "collections.warmup": "steps",
+    "move.ahead": "ahead",
+    "place.experts": "expert_home",
+    "repeat": "routing_repeat",
+    "skew": "routing_skew",
+}
+"""The option that sets a field of a value, where the two have different names."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +93,11 @@ def run_request(request: Request) -> Run:
     try:
         return _run_request(request)
     except InputError as error:
-        if error.file is None and error.field in {field.name for field in fields(Request)}:
-            raise replace(error, field=f"--{error.field.replace('_', '-')}") from None
+        field = OPTIONS.get(error.field or "", error.field)
+        if field == "expert_home" and request.expert_cache is None:
+            field = "place"
+        if error.file is None and field in {part.name for part in fields(Request)}:
+            raise replace(error, field=f"--{field.replace('_', '-')}") from None
         raise
 
 

@@ -129,6 +129,20 @@ def command_lines() -> Iterator[tuple[list[str], str]]:
         for value in values:
             word = option.strip("-").split("-")[0]
             yield [*GOOD, option, value], value if "/" in value or value == "." else word
+    mixture = ["simulate", "--model", "mixtral-8x7b", "--system", "a40", "--context", "64"]
+    for option, value in {
+        "--expert-cache": "0",
+        "--steps": "0",
+        "--routing-skew": "nan",
+        "--routing-repeat": "2",
+        "--seed": "-1",
+        "--expert-home": "dddr",
+    }.items():
+        cached = [] if option == "--expert-cache" else ["--expert-cache", "3"]
+        yield [*mixture, *cached, option, value], option
+    yield [*mixture, "--expert-cache", "1", "--batch", "8"], "--expert-cache"
+    yield [*mixture, "--expert-cache", "3", "--phase", "prefill"], "--expert-cache"
+    yield [*mixture, "--expert-cache", "3", "--place", "experts=nvme"], "place"
     yield ["simulate"], "--model"
     yield ["simulate", "--model", "gpt-2"], "--system"
     yield ["simulte"], "simulte"

@@ -80,7 +80,7 @@ def test_broken_rows_name_line_and_column(tmp_path: Path, line: str, message: st
 
 @pytest.mark.parametrize(("op", "column"), [(op, column) for op, columns in NEEDED.items() for column in columns])
 def test_a_row_without_a_needed_number_is_refused(tmp_path: Path, op: str, column: str) -> None:
-    shape = {name: "4" for name in NEEDED[op]}
+    shape = dict.fromkeys(NEEDED[op], "4")
     read_measurements(write(tmp_path / "m.csv", row(op=op, latency_us="9", **shape)))
     with pytest.raises(InputError) as caught:
         read_measurements(write(tmp_path / "m.csv", row(op=op, latency_us="9", **(shape | {column: ""}))))
@@ -90,7 +90,7 @@ def test_a_row_without_a_needed_number_is_refused(tmp_path: Path, op: str, colum
 
 @pytest.mark.parametrize("op", ["e2e", "gemm", "all_reduce"])
 def test_an_unknown_dtype_is_skipped(tmp_path: Path, op: str) -> None:
-    shape = {name: "1" for name in NEEDED[op]}
+    shape = dict.fromkeys(NEEDED[op], "1")
     line = row(
         gpu="H100-SXM-80GB", op=op, phase="tpot", dtype="int8", model="Llama-3.1-8B", latency_us="9", **shape
     )  # fmt: skip

@@ -211,9 +211,9 @@ def test_a_missing_format_is_computed_within_its_family() -> None:
         ("int8 fp16 int16", "int4", "int8"),
         ("int8 fp32 fp16", "int16", "fp16"),
         ("int8 int32 fp16", "int16", "int32"),
-        ("int64 fp16", "fp32", "fp16"),
+        ("int32 fp16", "fp32", "fp16"),
         ("int8 int16 fp16", "int32", "int16"),
-        ("fp16 bf16 fp32", "int64", "fp32"),
+        ("fp8_e4m3 fp16", "int32", "fp16"),
         ("int8 int16", "fp8_e4m3", "int16"),
     ],
 )
