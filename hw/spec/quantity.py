@@ -28,6 +28,7 @@ __all__ = [
     "BYTES",
     "ENERGY_PER_BIT",
     "ENERGY_PER_OPERATION",
+    "FREQUENCY",
     "OPERATION_RATE",
     "POWER",
     "SECONDS",
@@ -37,6 +38,8 @@ __all__ = [
     "EnergyPerBit",
     "EnergyPerBitOrZero",
     "EnergyPerOperation",
+    "EnergyPerOperationOrZero",
+    "Frequency",
     "OperationRate",
     "Power",
     "PowerOrZero",
@@ -101,8 +104,9 @@ OPERATION_RATE = Dimension(
     others=(("op/s", Fraction(1)), ("FLOP/s", Fraction(1)), ("MAC/s", Fraction(2))),
 )
 POWER = Dimension("a power", "700 W", "W", "numkM")
+FREQUENCY = Dimension("a frequency", "940 MHz", "Hz", "kMG")
 
-_DIMENSIONS = (BYTES, BANDWIDTH, SECONDS, ENERGY_PER_BIT, ENERGY_PER_OPERATION, OPERATION_RATE, POWER)
+_DIMENSIONS = (BYTES, BANDWIDTH, SECONDS, ENERGY_PER_BIT, ENERGY_PER_OPERATION, OPERATION_RATE, POWER, FREQUENCY)
 _UNITS = {unit: (dimension, size) for dimension in _DIMENSIONS for unit, size in dimension.units().items()}
 
 
@@ -217,6 +221,8 @@ SecondsOrZero = Annotated[float, _Quantity(SECONDS, zero_allowed=True)]
 EnergyPerBit = Annotated[float, _Quantity(ENERGY_PER_BIT)]
 EnergyPerBitOrZero = Annotated[float, _Quantity(ENERGY_PER_BIT, zero_allowed=True)]
 EnergyPerOperation = Annotated[float, _Quantity(ENERGY_PER_OPERATION)]
+EnergyPerOperationOrZero = Annotated[float, _Quantity(ENERGY_PER_OPERATION, zero_allowed=True)]
+Frequency = Annotated[float, _Quantity(FREQUENCY)]
 OperationRate = Annotated[float, _Quantity(OPERATION_RATE)]
 Power = Annotated[float, _Quantity(POWER)]
 PowerOrZero = Annotated[float, _Quantity(POWER, zero_allowed=True)]

@@ -178,7 +178,7 @@ class Tensor:
 class Cascade:
     """Einsums that feed one another, with everything they refer to.
 
-    ``declared`` holds the input tensors and any other tensor whose axes the text states; ``tensors`` has them all.
+    ``bits`` is the storage width of every tensor's elements where a mapper is not told otherwise. ``declared`` holds the input tensors and any other tensor whose axes the text states; ``tensors`` has them all.
     """
 
     name: str
@@ -192,6 +192,7 @@ class Cascade:
     declared: tuple[Tensor, ...]
     outputs: tuple[str, ...]
     einsums: tuple[Einsum, ...]
+    bits: int | None = None
 
     @cached_property
     def _hash(self) -> int:

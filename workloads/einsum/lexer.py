@@ -13,7 +13,7 @@ from workloads.einsum.errors import CascadeError
 
 __all__ = ["KEYWORDS", "Token", "tokenize"]
 
-KEYWORDS = ("cascade", "doc", "source", "rank", "split", "const", "op", "reduce", "input", "output", "tensor")
+KEYWORDS = ("cascade", "doc", "source", "rank", "split", "const", "op", "reduce", "input", "output", "tensor", "bits")
 """The words that start a statement."""
 
 _RESERVED = frozenset((*KEYWORDS, "where", "else", "and", "or", "density", "format", "from", "inf"))

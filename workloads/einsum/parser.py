@@ -1,7 +1,7 @@
 """Text to cascade. The grammar (``{}`` repeats, ``[]`` is optional):
 
     cascade    = "cascade" TITLE {statement}
-    statement  = "doc" TEXT | "source" TEXT
+    statement  = "doc" TEXT | "source" TEXT | "bits" INTEGER
                | "rank" rank {"," rank}                 rank = NAME ["=" expr]
                | "split" NAME "->" NAME "," NAME
                | "const" NAME "=" expr
@@ -64,6 +64,7 @@ class _Parser(ExpressionParser):
         super().__init__(tokens, file)
         self.doc: list[str] = []
         self.source: list[str] = []
+        self.bits: int | None = None
         self.splits: list[Split] = []
         self.operators: dict[str, OperatorDefinition] = {}
         self.inputs: dict[str, None] = {}
@@ -85,7 +86,7 @@ class _Parser(ExpressionParser):
         return Cascade(
             title, "\n".join(self.doc), "\n".join(self.source), tuple(self.ranks.values()), tuple(self.splits),
             tuple(self.constants.values()), tuple(self.operators.values()), tuple(self.inputs),
-            self.ordered_declarations(), tuple(self.outputs), tuple(self.einsums),
+            self.ordered_declarations(), tuple(self.outputs), tuple(self.einsums), self.bits,
         )  # fmt: skip
 
     def ordered_declarations(self) -> tuple[Tensor, ...]:
@@ -114,6 +115,8 @@ class _Parser(ExpressionParser):
                 self.doc.append(self.text())
             case "source":
                 self.source.append(self.text())
+            case "bits":
+                self.bits_statement()
             case "rank":
                 self.listed(self.rank_statement)
             case "split":
@@ -153,6 +156,14 @@ class _Parser(ExpressionParser):
     def rank_statement(self) -> None:
         name = self.new_name("a rank")
         self.ranks[name] = Rank(name, self.expression() if self.accept("=") else None)
+
+    def bits_statement(self) -> None:
+        token = self.next()
+        if self.bits is not None:
+            self.fail("the width of an element is stated twice", "one bits statement", at=token)
+        if token.kind != "number" or not token.text.isdecimal() or not 1 <= int(token.text) <= 4096:
+            self.fail(f"found {token.describe()}", "the bits of an element: a whole number from 1 to 4096", at=token)
+        self.bits = int(token.text)
 
     def split_statement(self) -> None:
         rank = self.name("the rank to split")

@@ -19,6 +19,7 @@ def print_cascade(cascade: Cascade) -> str:
     lines = [f"cascade {cascade.name}"]
     lines += [f"doc {json.dumps(line, ensure_ascii=False)}" for line in _lines(cascade.doc)]
     lines += [f"source {json.dumps(line, ensure_ascii=False)}" for line in _lines(cascade.source)]
+    lines += [] if cascade.bits is None else [f"bits {cascade.bits}"]
     lines += [f"const {constant.name} = {print_expression(constant.value)}" for constant in cascade.constants]
     for rank in cascade.ranks:
         lines.append(f"rank {rank.name}" + ("" if rank.size is None else f" = {print_expression(rank.size)}"))
