@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from hw.spec.system import System
+from mappers.map_workload import OpMapper, map_workload
 from mappers.mapped import MappedOp, MappedWorkload
 from mappers.planner import LayerPlan, MemoryPlan, plan_memory
 from mappers.planner.placement import path_bandwidth
-from mappers.roofline import roofline_workload
+from mappers.roofline import roofline_op
 from simulator.attribution import time_by_bound
 from simulator.collections.steps import cache_room, unroll_steps
 from simulator.engine import execute, require_capacity
@@ -23,24 +24,31 @@ from workloads.models.architecture import Model
 from workloads.models.lower import lower
 from workloads.models.stored_formats import stored_formats
 from workloads.phases import Decode, Phase
-from workloads.workload import Collective
+from workloads.workload import Collective, Op
 
 __all__ = ["simulate"]
 
 
 def simulate(
-    model: Model, phase: Phase, system: System, *, formats: FormatChoice | None = None, policy: Policy | None = None
+    model: Model,
+    phase: Phase,
+    system: System,
+    *,
+    formats: FormatChoice | None = None,
+    policy: Policy | None = None,
+    fidelity: str = "roofline",
 ) -> Result:
-    """Run ``phase`` of ``model`` on ``system`` under ``policy`` at roofline fidelity.
+    """Run ``phase`` of ``model`` on ``system`` under ``policy`` at ``fidelity`` roofline or mapped.
 
     Tensor parallelism over all of the system's devices. Raises `InputError` for a phase or split the model does not
-    have and `InfeasibleError` when the model does not fit.
+    have and for an unknown fidelity, and `InfeasibleError` when the model does not fit.
     """
     formats = formats or stored_formats(model)
     policy = policy or Policy()
     workload = policy.transform(lower(model, phase, formats, devices=system.devices))
-    mapped = roofline_workload(workload, system, policy.assign)
-    steps, notes = 1, list(workload.notes)
+    mapper = OpMapper(system, policy.assign)
+    mapped = map_workload(workload, system, policy.assign, fidelity, mapper=mapper)
+    steps, notes = 1, list(mapped.workload.notes)
     if policy.collections:
         if len(policy.collections) > 1 or not isinstance(phase, Decode):
             raise InputError("caches work on decode steps, one collection at a time", field="collections")
@@ -51,7 +59,11 @@ def simulate(
         room = cache_room(workload, collection)
         plan = plan_memory(mapped, system, place, ahead=policy.move.ahead, caches={collection.tensor: room})
         placement = plan.bytes_by_role()
-        mapped, plan, outcome = unroll_steps(mapped, plan, system, policy.assign, collection)
+
+        def map_op(op: Op) -> MappedOp:
+            return mapper(op).mapped if fidelity == "mapped" else roofline_op(op, system, policy.assign)
+
+        mapped, plan, outcome = unroll_steps(mapped, plan, map_op, collection)
         steps = outcome.touched.shape[0]
         notes.append(
             f"{collection.tensor}: {collection.slots} of {collection.stream.experts} pieces cached per layer, "

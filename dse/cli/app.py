@@ -75,7 +75,7 @@ def simulate(
     routing_skew: Annotated[float, typer.Option(help="Zipf exponent of the synthetic expert popularity.")] = 0.0,
     routing_repeat: Annotated[float, typer.Option(help="Chance that a token keeps an expert of the one before.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the synthetic routing.")] = 0,
-    fidelity: Annotated[str, typer.Option(help="Depth of the model: roofline.")] = "roofline",
+    fidelity: Annotated[str, typer.Option(help="Depth of the model: roofline or mapped.")] = "roofline",
     trace_out: Annotated[Path | None, typer.Option(help="Write a Chrome trace (opens in Perfetto).")] = None,
     out: Annotated[Path | None, typer.Option(help="Write a run folder with figures, trace and inputs here.")] = None,
     json: Json = False,
@@ -110,6 +110,93 @@ def simulate(
     run_simulate(request, trace_out=trace_out, out=out, as_json=json)
 
 
+@app.command("map")
+def map_cascade(
+    problem: Annotated[Path | None, typer.Argument(metavar="[PROBLEM.yaml]", help="A problem file.")] = None,
+    cascade: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="A name from 'tiercade cascade list', or a file.")
+    ] = None,
+    sizes: Annotated[
+        list[str] | None, typer.Option("--sizes", "--size", metavar="RANK=N,...", help="Rank sizes: m=1024,n0=512.")
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="A mapper machine or a system, by name or file.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change it: glb.capacity='64 KiB'.")
+    ] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="energy, latency or edp (the default; latency for a model).")
+    ] = None,
+    no_fuse: Annotated[
+        bool, typer.Option("--no-fuse", help="Send every intermediate through the outer level.")
+    ] = False,
+    tiles: Annotated[str | None, typer.Option(help="divisor, or imperfect (the default): last pieces short.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes to search with.")] = 1,
+    bits: Annotated[list[str] | None, typer.Option(help="Width of elements: 8, or A=8,W=4.")] = None,
+    dataflow: Annotated[
+        str | None, typer.Option(help="ws, os or is: weight, output or input stays where it is.")
+    ] = None,
+    keep: Annotated[list[str] | None, typer.Option(metavar="LEVEL=TENSOR", help="Keep a tensor at a level.")] = None,
+    bypass: Annotated[
+        list[str] | None, typer.Option(metavar="LEVEL=TENSOR", help="Send a tensor around a level.")
+    ] = None,
+    tile: Annotated[
+        list[str] | None, typer.Option(metavar="LEVEL.TENSOR.RANK=N", help="Fix the tile kept at a level.")
+    ] = None,
+    unfused: Annotated[
+        list[str] | None, typer.Option(metavar="TENSOR", help="Send it through the outer level.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Map a whole model instead; with the four options below.")] = None,
+    phase: Annotated[str | None, typer.Option(help="Of a model: prefill or decode (the default).")] = None,
+    batch: Annotated[int | None, typer.Option(help="Of a model: sequences at once; 1.")] = None,
+    context: Annotated[int | None, typer.Option(help="Of a model: tokens per sequence; 2048.")] = None,
+    devices: Annotated[int | None, typer.Option(help="Of a model: equal devices to split it over.")] = None,
+    timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Stop with the best mapping so far.")] = None,
+    svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a drawing of the mapping.")] = None,
+    mapping_out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the mapping as JSON.")] = None,
+    json: Json = False,
+) -> None:
+    """Find the best mapping of a cascade, a problem file's or a whole model's, and say how far from the bound it is.
+
+    The search ends by itself; Ctrl-C and --timeout end it early with the best mapping so far.
+    """
+    from dse.cli.map_options import MapOptions
+
+    options = MapOptions(
+        problem=problem,
+        cascade=cascade,
+        sizes=tuple(sizes or ()),
+        system=system,
+        changes=tuple(changes or ()),
+        objective=objective,
+        no_fuse=no_fuse,
+        tiles=tiles,
+        workers=workers,
+        bits=tuple(bits or ()),
+        dataflow=dataflow,
+        keep=tuple(keep or ()),
+        bypass=tuple(bypass or ()),
+        tile=tuple(tile or ()),
+        unfused=tuple(unfused or ()),
+        timeout=timeout,
+        svg=svg,
+        mapping_out=mapping_out,
+    )
+    if model is not None:
+        from dse.cli.map_model import ModelOptions, run_map_model
+
+        code = run_map_model(ModelOptions(model, phase, batch, context, devices), options, as_json=json)
+    else:
+        from dse.cli.map import run_map
+
+        shape = {"phase": phase, "batch": batch, "context": context, "devices": devices}
+        given = tuple(name for name, value in shape.items() if value is not None)
+        code = run_map(options, given=given, as_json=json)
+    if code:
+        raise typer.Exit(code)
+
+
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the run folders, the report and the figures.")] = Path(
@@ -136,12 +223,13 @@ def list_things(
 
 @app.command()
 def schema(
+    what: Annotated[str, typer.Argument(help="system, or mapper for the machines of 'tiercade map'.")] = "system",
     out: Annotated[Path | None, typer.Option(help="Write it to this file instead of standard output.")] = None,
 ) -> None:
-    """The JSON schema of system files, for editors."""
+    """The JSON schema of machine files, for editors."""
     from dse.cli.listing import run_schema
 
-    run_schema(out)
+    run_schema(what, out)
 
 
 @app.command()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from workloads.einsum import Cascade
 
-__all__ = ["app"]
+__all__ = ["app", "find_cascade"]
 
 app = typer.Typer(
     name="cascade",
@@ -35,13 +35,17 @@ _FILE_ENDINGS = (".edge", ".txt", ".yaml", ".yml")
 
 @app.command("list")
 def list_cascades(json: Json = False) -> None:
-    """List the cascades of the library."""
+    """List the cascades of the library, then the families of cascades (a parameter is given like a size)."""
     from dse.cli.output import print_document
-    from workloads.cascades import cascade_names, load_cascade
+    from workloads.cascades import cascade_families, cascade_names, family, family_cascade, load_cascade
 
     rows = [
         {"name": name, "einsums": len(load_cascade(name).einsums), "about": load_cascade(name).doc.split("\n")[0]}
         for name in cascade_names()
+    ]
+    rows += [
+        {"name": name, "einsums": len(family_cascade(name).einsums), "about": family(name).about}
+        for name in cascade_families()
     ]
     if json:
         print_document(rows)
@@ -56,7 +60,7 @@ def show(cascade: Name, svg: Drawing = None, json: Json = False) -> None:
     from dse.cli.output import print_document
     from workloads.einsum import print_cascade
 
-    found = _find(cascade)
+    found, _ = find_cascade(cascade, {})
     _draw(found, svg)
     if not json:
         typer.echo(print_cascade(found), nl=False)
@@ -81,8 +85,8 @@ def analyse(cascade: Name, size: Sizes = None, svg: Drawing = None, json: Json =
     from dse.cli.output import print_document
     from workloads.einsum import analyse as analyse_cascade
 
-    found = _find(cascade)
-    document = analyse_cascade(found, _sizes(size) if size else None)
+    found, sizes = find_cascade(cascade, _sizes(size))
+    document = analyse_cascade(found, sizes or None)
     _draw(found, svg)
     if json:
         print_document(document)
@@ -117,8 +121,7 @@ def run(
     from dse.cli.output import print_document
     from workloads.einsum import run_cascade
 
-    found = _find(cascade)
-    sizes = _sizes(size)
+    found, sizes = find_cascade(cascade, _sizes(size))
     arrays = _read_arrays(inputs) if inputs is not None else _random_inputs(found, sizes, seed)
     results = run_cascade(found, arrays, sizes)
     if out is not None:
@@ -140,16 +143,17 @@ def run(
         typer.echo(f"{name} {row['shape']}: mean {row['mean']}, from {row['smallest']} to {row['largest']}")
 
 
-def _find(name: str) -> Cascade:
-    """The library's cascade of that name, or the one in that file (YAML by its ending)."""
-    from workloads.cascades import cascade_names, load_cascade
+def find_cascade(name: str, sizes: dict[str, float]) -> tuple[Cascade, dict[str, float]]:
+    """The library's cascade, or family, of that name, or the one in that file (YAML by its ending), with its sizes."""
+    from workloads.cascades import cascade_and_sizes, cascade_families, cascade_names
     from workloads.einsum import parse_cascade
     from workloads.einsum.yaml_reader import read_einsum_yaml
     from workloads.errors import InputError
 
     path = Path(name)
-    if name in cascade_names() or not (path.suffix in _FILE_ENDINGS or len(path.parts) > 1 or path.is_file()):
-        return load_cascade(name)
+    known = name in cascade_names() or name in cascade_families()
+    if known or not (path.suffix in _FILE_ENDINGS or len(path.parts) > 1 or path.is_file()):
+        return cascade_and_sizes(name, sizes)
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -157,8 +161,8 @@ def _find(name: str) -> Cascade:
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}", file=name) from None
     if path.suffix in (".yaml", ".yml"):
-        return read_einsum_yaml(text, file=name)
-    return parse_cascade(text, file=name)
+        return read_einsum_yaml(text, file=name), sizes
+    return parse_cascade(text, file=name), sizes
 
 
 def _sizes(words: list[str] | None) -> dict[str, float]:

@@ -36,9 +36,16 @@ def _models() -> list[Row]:
 
 def _systems() -> list[Row]:
     from hw.spec.load import load_system, system_names
+    from hw.spec.load_hierarchy import hierarchy_names, load_hierarchy
 
     systems = [load_system(name) for name in system_names()]
-    return [{"name": system.name, "devices": system.devices, "description": system.description} for system in systems]
+    rows: list[Row] = [
+        {"name": made.name, "kind": "system", "devices": made.devices, "description": made.description}
+        for made in systems
+    ]
+    machines = [load_hierarchy(name) for name in hierarchy_names()]
+    rows += [{"name": made.name, "kind": "mapper", "devices": 1, "description": made.description} for made in machines]
+    return rows
 
 
 def _formats() -> list[Row]:
@@ -50,9 +57,11 @@ def _formats() -> list[Row]:
 
 
 def _cascades() -> list[Row]:
-    from workloads.cascades import cascade_names, load_cascade
+    from workloads.cascades import cascade_families, cascade_names, family_cascade, load_cascade
 
-    return [{"name": name, "einsums": len(load_cascade(name).einsums)} for name in cascade_names()]
+    cascades = {name: load_cascade(name) for name in cascade_names()}
+    cascades |= {name: family_cascade(name) for name in cascade_families()}
+    return [{"name": name, "einsums": len(cascade.einsums)} for name, cascade in cascades.items()]
 
 
 LISTS: dict[str, Callable[[], list[Row]]] = {
@@ -76,11 +85,26 @@ def run_list(what: str, *, as_json: bool) -> None:
     print_rows(rows)
 
 
-def run_schema(out: Path | None) -> None:
-    """Print or write the JSON schema of system files."""
+def _system_schema() -> dict[str, Any]:
     from hw.spec.load import system_json_schema
 
-    document = system_json_schema()
+    return system_json_schema()
+
+
+def _mapper_schema() -> dict[str, Any]:
+    from hw.spec.load_hierarchy import hierarchy_json_schema
+
+    return hierarchy_json_schema()
+
+
+SCHEMAS: dict[str, Callable[[], dict[str, Any]]] = {"system": _system_schema, "mapper": _mapper_schema}
+
+
+def run_schema(what: str, out: Path | None) -> None:
+    """Print or write the JSON schema of system files, or of a mapper's machines."""
+    if what not in SCHEMAS:
+        raise unknown_name("schema", what, SCHEMAS)
+    document = SCHEMAS[what]()
     if out is None:
         print_document(document)
     else:

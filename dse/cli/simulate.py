@@ -11,6 +11,7 @@ from dse.cli.output import print_document, write_text
 from hw.spec.load import load_system, override
 from hw.spec.system import System
 from mappers.assign import Assign, assign_roles, fastest_engines
+from mappers.map_workload import FIDELITIES
 from mappers.planner import Place
 from simulator.collections import CachedCollection
 from simulator.moves import Move
@@ -29,7 +30,6 @@ from workloads.workload import Role
 __all__ = ["Request", "Run", "choose_model", "choose_system", "run_request", "run_simulate"]
 
 PHASES: dict[str, type[Prefill] | type[Decode]] = {"prefill": Prefill, "decode": Decode}
-FIDELITIES = ("roofline",)
 OPTIONS = {
     "collections": "expert_cache",
     "collections.slots": "expert_cache",
@@ -117,7 +117,12 @@ def _run_request(request: Request) -> Run:
         move=Move(request.ahead),
         collections=_collections(request, model, phase),
     )
-    return Run(request, model, system, simulate(model, phase, system, formats=formats, policy=policy))
+    return Run(
+        request,
+        model,
+        system,
+        simulate(model, phase, system, formats=formats, policy=policy, fidelity=request.fidelity),
+    )
 
 
 def run_simulate(request: Request, *, trace_out: Path | None, out: Path | None, as_json: bool) -> None:

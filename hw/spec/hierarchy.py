@@ -11,10 +11,13 @@ first operand is its input, its second its weight.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, PositiveFloat, PositiveInt, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
+from hw.spec.hierarchy_checks import check_hierarchy
 from hw.spec.quantity import (
     Bandwidth,
     Bytes,
@@ -23,11 +26,31 @@ from hw.spec.quantity import (
     Frequency,
 )
 from hw.spec.system import Component, Name
-from workloads.errors import InputError, unknown_name
 
-__all__ = ["Action", "Fanout", "Hierarchy", "Level", "Unit"]
+__all__ = ["Action", "Fanout", "Hierarchy", "Level", "Systolic", "Unit"]
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+_NO_LIMIT = ("infinite", "none")
+
+
+class _Limit:
+    """A quantity that may be missing, which ``infinite`` and ``none`` say too."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(cls._read, handler(source))
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [*handler(schema)["anyOf"], {"enum": list(_NO_LIMIT)}]}
+
+    @staticmethod
+    def _read(value: Any) -> Any:
+        return None if isinstance(value, str) and value.strip() in _NO_LIMIT else value
+
+
+ByteLimit = Annotated[Bytes | None, _Limit]
+BandwidthLimit = Annotated[Bandwidth | None, _Limit]
 
 
 class Fanout(Component):
@@ -36,27 +59,29 @@ class Fanout(Component):
     ``reuse`` names the operand that is sent once to all instances along the dimension (an output: reduced on the way
     back); only ranks that this operand lacks may be spread there. Without it any rank may, and each instance moves
     its own copy. ``min_usage`` is the share of instances to be used; where no mapping reaches it, those that use most.
+    ``reduces`` (pipelined machines): neighbours pass partial results on, so a rank that is reduced may be spread here.
     """
 
     size: PositiveInt
     reuse: Literal["input", "weight", "output"] | None = None
     min_usage: Share = 0.0
+    reduces: bool = False
 
 
 class Level(Component):
     """A storage level. Sizes, rates and ports are those of one instance.
 
     ``bandwidth`` is a port that reads and writes share; ``read_bandwidth`` and ``write_bandwidth`` are ports of their
-    own. None is no limit. ``keep`` must be stored here, ``may_keep`` may.
+    own. None is no limit, in YAML ``infinite`` or left out. ``keep`` must be stored here, ``may_keep`` may.
     """
 
     parent: Name | None = None
-    capacity_bytes: Bytes | None = Field(None, alias="capacity")
+    capacity_bytes: ByteLimit = Field(None, alias="capacity")
     read_energy_j_per_bit: EnergyPerBitOrZero = Field(0.0, alias="read_energy")
     write_energy_j_per_bit: EnergyPerBitOrZero = Field(0.0, alias="write_energy")
-    bandwidth_bytes_per_s: Bandwidth | None = Field(None, alias="bandwidth")
-    read_bandwidth_bytes_per_s: Bandwidth | None = Field(None, alias="read_bandwidth")
-    write_bandwidth_bytes_per_s: Bandwidth | None = Field(None, alias="write_bandwidth")
+    bandwidth_bytes_per_s: BandwidthLimit = Field(None, alias="bandwidth")
+    read_bandwidth_bytes_per_s: BandwidthLimit = Field(None, alias="read_bandwidth")
+    write_bandwidth_bytes_per_s: BandwidthLimit = Field(None, alias="write_bandwidth")
     fanout: dict[Name, Fanout] = Field(default_factory=dict)
     keep: tuple[str, ...] = ()
     may_keep: tuple[str, ...] = ()
@@ -81,12 +106,29 @@ class Action(Component):
     made_of: dict[str, PositiveFloat] = Field(default_factory=dict)
 
 
+class Systolic(Component):
+    """A skewed systolic array: operands march in from two edges, and folds follow one another without overlap.
+
+    Each operand's on-chip buffer takes data at ``prefetch_bandwidth``: half of it is filled before the first fold. The
+    output's buffer sends results away at ``drain_bandwidth``. Between the two, transfers hide behind the folds. No
+    limit (None) is no time.
+    """
+
+    prefetch_bandwidth_bytes_per_s: BandwidthLimit = Field(None, alias="prefetch_bandwidth")
+    drain_bandwidth_bytes_per_s: BandwidthLimit = Field(None, alias="drain_bandwidth")
+
+
 class Unit(Component):
     """A compute unit below the level ``parent``, which exists ``fanout`` times there.
 
     ``actions`` are named by the operators of the cascade language, with two more names: ``mac`` is the multiply and
     add of a contraction, ``point`` stands for whatever an Einsum does at one point of its space. ``width`` operations
-    start in each instance each cycle. ``takes`` limits the unit to contractions or to everything else.
+    start in each instance each cycle. ``takes`` limits the unit to contractions or to everything else. A
+    ``systolic`` unit is an array whose fan-out has the dimensions ``rows`` and ``columns``.
+
+    Two rules of pipelined machines. ``operand_buses``: what is not yet in the array enters over one bus for each row
+    and column, so such an operand must lack the rank on one of two dimensions. ``one_layout``: Einsums that follow one
+    another on the array find their operands where they were left, so all of them spread the same ranks.
     """
 
     parent: Name
@@ -95,6 +137,9 @@ class Unit(Component):
     fanout: dict[Name, Fanout] = Field(default_factory=dict)
     actions: dict[str, Action] = Field(min_length=1)
     takes: Literal["all", "contraction", "other"] = "all"
+    systolic: Systolic | None = None
+    operand_buses: bool = False
+    one_layout: bool = False
 
     @property
     def instances(self) -> int:
@@ -130,16 +175,7 @@ class Hierarchy(Component):
 
     @model_validator(mode="after")
     def _consistent(self) -> Hierarchy:
-        seen: list[str] = []
-        for name, level in self.levels.items():
-            if level.parent is None and seen:
-                raise InputError("has no parent", f"one of {', '.join(seen)}", f"levels.{name}.parent")
-            if level.parent is not None and level.parent not in seen:
-                raise unknown_name("outer level", level.parent, seen, field=f"levels.{name}.parent")
-            seen.append(name)
-        for name, unit in self.units.items():
-            if unit.parent not in self.levels:
-                raise unknown_name("level", unit.parent, seen, field=f"units.{name}.parent")
+        check_hierarchy(self)
         return self
 
     @property

@@ -54,13 +54,17 @@ class TensorUse:
 
 @dataclass(frozen=True)
 class EinsumProblem:
-    """One Einsum: rank sizes, tensors (operands, then the output) and how often each operator is applied."""
+    """One Einsum: rank sizes, tensors (operands, then the output) and how often each operator is applied.
+
+    ``carried`` holds the ranks along which the output is a running state: what is written is the next coordinate.
+    """
 
     name: str
     sizes: tuple[tuple[str, int], ...]
     uses: tuple[TensorUse, ...]
     operations: tuple[tuple[str, float], ...]
     contraction: bool
+    carried: tuple[str, ...] = ()
 
     @cached_property
     def size(self) -> dict[str, int]:
@@ -166,7 +170,13 @@ def _einsum_problem(
         operations: tuple[tuple[str, float], ...] = (("mac", float(counts["mul"])),)
     else:
         operations = tuple((operator, float(count)) for operator, count in counts.items() if count)
-    return EinsumProblem(name, sizes, (*operands, output), operations, einsum.is_contraction)
+    carried = tuple(
+        rank
+        for index in einsum.output.indices
+        if not index.is_constant and any(term.base is None for term in index.terms)
+        for rank in index.ranks
+    )
+    return EinsumProblem(name, sizes, (*operands, output), operations, einsum.is_contraction, carried)
 
 
 def _axes(indices: tuple[Index, ...], numbers: Mapping[str, int]) -> tuple[Axis, ...]:
@@ -237,5 +247,3 @@ def _whole(cascade: Cascade, name: str, value: float) -> int:
     if value < 1 or value != int(value):
         raise InputError(f"size {value:g}", "a whole number of at least 1", f"{cascade.name}.sizes.{name}")
     return int(value)
-
-

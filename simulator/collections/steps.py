@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import groupby
 
-from hw.spec.system import System
-from mappers.assign import Assign
-from mappers.mapped import MappedLayer, MappedWorkload
+from mappers.mapped import MappedLayer, MappedOp, MappedWorkload
 from mappers.planner import LayerPlan, MemoryPlan, PlannedRun
-from mappers.roofline import roofline_op
 from simulator.collections.cached import CachedCollection, CacheOutcome, run_cache
 from workloads.errors import InputError
 from workloads.formats import storage_format
@@ -41,7 +39,7 @@ def cache_room(workload: Workload, collection: CachedCollection) -> float:
 
 
 def unroll_steps(
-    mapped: MappedWorkload, plan: MemoryPlan, system: System, assign: Assign, collection: CachedCollection
+    mapped: MappedWorkload, plan: MemoryPlan, map_op: Callable[[Op], MappedOp], collection: CachedCollection
 ) -> tuple[MappedWorkload, MemoryPlan, CacheOutcome]:
     """The timed steps of the stream, one after another: layers that touch the same number of pieces are mapped once."""
     outcome = run_cache(collection)
@@ -59,7 +57,7 @@ def unroll_steps(
                 at += 1
                 variant = _touching(layer_plan.layer, tensor, touched, collection)
                 if variant.name not in layers:
-                    ops = {op.name: roofline_op(op, system, assign) for op in variant.ops}
+                    ops = {op.name: map_op(op) for op in variant.ops}
                     layers[variant.name] = MappedLayer(variant, ops)
                 size = missed * _piece_bytes(tensor, collection)
                 placed.append(LayerPlan(layers[variant.name].layer, layer_plan.tiers, ((tensor.name, size),)))

@@ -178,7 +178,8 @@ class Tensor:
 class Cascade:
     """Einsums that feed one another, with everything they refer to.
 
-    ``bits`` is the storage width of every tensor's elements where a mapper is not told otherwise. ``declared`` holds the input tensors and any other tensor whose axes the text states; ``tensors`` has them all.
+    ``bits`` is the storage width of every tensor's elements where a mapper is not told otherwise. ``declared`` holds
+    the input tensors and any other tensor whose axes the text states; ``tensors`` has them all.
     """
 
     name: str

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dse.cli.cascade import app
-from workloads.cascades import cascade_names, load_cascade
+from workloads.cascades import cascade_families, cascade_names, family_cascade, load_cascade
 from workloads.einsum import parse_cascade
 from workloads.einsum.drawing import draw_cascade
 from workloads.errors import InputError
@@ -25,9 +25,20 @@ def run(*words: object) -> str:
     return result.output
 
 
-def test_list_names_the_library() -> None:
-    assert [row["name"] for row in json.loads(run("list", "--json"))] == list(cascade_names())
+def test_list_names_the_library_and_the_families() -> None:
+    names = [row["name"] for row in json.loads(run("list", "--json"))]
+    assert names == [*cascade_names(), *cascade_families()]
     assert "attention-1pass" in run("list")
+
+
+def test_a_family_takes_its_parameter_as_a_size() -> None:
+    assert parse_cascade(run("show", "gemm-chain")) == family_cascade("gemm-chain")
+    sized = json.loads(run("analyse", "gemm-chain", "--size", "length=3", "--size", "m=2", "--size", "n=5", "--json"))
+    assert sized["operations"] == {f"T{i}": {"mul": 50, "add": 50} for i in (1, 2, 3)}
+    formulas = json.loads(run("analyse", "gemm-chain", "--size", "length=3", "--json"))
+    assert set(formulas["operations"]) == {"T1", "T2", "T3"}
+    result = json.loads(run("run", "gemm-chain", "--size", "m=2", "--size", "n=5", "--json"))
+    assert result["results"]["T2"]["shape"] == [2, 5]
 
 
 def test_show_prints_what_parses_back(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ FORMS: dict[str, tuple[dict[str, float], str]] = {
         "Q=b*h*g*e K=b*m1*h*m0*e V=b*m1*h*m0*f PT=b*m1 LEN=b AV=b*h*g*f",
     ),
     "attention-backward": (ATTENTION, GQA + " DAV=b*h*g*p*f LSE=b*h*g*p DQ=b*h*g*p*e DK=b*h*m*e DV=b*h*m*f"),
+    "attention-elementwise": ({"b": 2, "h": 3, "m": 5, "p": 7, "e": 11}, "Q=b*m*h*e K=b*p*h*e V=b*p*h*e AV=b*m*h*e"),
     "attention-distributed": ({"x": 2, "h": 3, "p": 5, "m": 7, "e": 11, "f": 13},
                               "Q=h*p*e K=x*h*m*e V=x*h*m*f AV=h*p*f"),
     "attention-shared-prefix": (
@@ -79,6 +80,16 @@ FORMS: dict[str, tuple[dict[str, float], str]] = {
     "squared-relu": (POINTS, "U=t*s H=t*s"),
     "gemm": ({"m": 3, "n0": 5, "n1": 7}, "A=m*n0 W=n0*n1 Z=m*n1"),
     "gemm-bias": ({"m": 3, "n0": 5, "n1": 7}, "A=m*n0 W=n0*n1 B=n1 Z=m*n1"),
+    # The hidden width is h * e = 77, the feed-forward width four times that.
+    "gpt-layer-10": (
+        {"b": 2, "m": 3, "h": 7, "e": 11},
+        "I_in=b*m*77 WV=77*77 WK=77*77 WQ=77*77 WZ=77*77 WFFA=77*308 WFFB=308*77 FFB=b*m*77",
+    ),
+    "gpt-layer-10-decode": (
+        {"b": 2, "p": 5, "h": 7, "e": 11},
+        "I_in=b*77 WV=77*77 WK=77*77 WQ=77*77 WZ=77*77 WFFA=77*308 WFFB=308*77 FFB=b*77 K=b*77 V=b*77"
+        " K_cache=b*p*77 V_cache=b*p*77",
+    ),
     "latent-append": ({"t": 3, "a": 5, "r": 7, "i": 2},
                       "Q=t*a*4 K=t*4 C=t*r CS=t*i SN=t*i QL=t*a*i QH=t*a*i KL=t*i KH=t*i CC=t*r"),
     "layer-norm": (ROW, NORM),

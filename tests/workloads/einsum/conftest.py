@@ -25,6 +25,7 @@ def _random_cascade(seed: int) -> str:
     """A valid cascade of random shape: maps, folds, offsets, windows, splits, masks, gathers and running states."""
     rng = random.Random(seed)
     lines = [f"cascade random-{seed}", f'doc "seed {seed} \\" \\\\ \\u00e9"', "const w = 0.5", "rank m, n, r, k0"]
+    lines += [f"bits {1 + seed % 64}"] if seed % 3 == 0 else []
     lines += ["split k -> k1, k0", "op f(x) = x * x + w", "reduce top(a, b) = max(a, b) from -inf"]
     lines.append("input X[m, n], Y[n], K[k], I[m] density w, P[m, n] format float16")
     known = {"X": ("m", "n"), "Y": ("n",), "P": ("m", "n")}

@@ -39,6 +39,17 @@ def test_statements_run_on_inside_brackets_and_after_operators() -> None:
     )
 
 
+def test_bits_are_the_width_of_elements() -> None:
+    text = HEAD + "Z[m, n] = A[m, k] * B[k, n]\n"
+    plain, sized = parse_cascade(text), parse_cascade(text + "bits 4\n")
+    assert (plain.bits, sized.bits) == (None, 4)
+    assert plain != sized
+    assert "bits" not in print_cascade(plain)
+    assert "\nbits 4\n" in print_cascade(sized)
+    assert parse_cascade(print_cascade(sized)) == sized
+    assert (parse_cascade(text + "bits 1").bits, parse_cascade(text + "bits 4096").bits) == (1, 4096)
+
+
 def test_names_of_inputs_outputs_and_intermediates() -> None:
     cascade = load_cascade("attention-3pass")
     assert cascade.inputs == ("Q", "K", "V")
@@ -80,6 +91,16 @@ def test_a_sum_of_squares_is_no_contraction() -> None:
         ("split k -> k1, k0, k2", 6, 18, "found ','; expected the end of the statement"),
         ("Z[m, n] = A[m, k] * B[k, n] :: topk(k)", 6, 1, "topk does not fit its ranks; expected topk(x -> k)"),
         ("5", 6, 1, "found '5'; expected a statement"),
+        ("bits 0", 6, 6, "found '0'; expected the bits of an element: a whole number from 1 to 4096"),
+        ("bits 2.5", 6, 6, "found '2.5'; expected the bits of an element"),
+        ("bits 1e2", 6, 6, "found '1e2'; expected the bits of an element"),
+        ("bits 4097", 6, 6, "found '4097'; expected the bits of an element"),
+        ("bits -8", 6, 6, "found '-'; expected the bits of an element"),
+        ("bits x", 6, 6, "found 'x'; expected the bits of an element"),
+        ("bits", 6, 5, "found the end of the line; expected the bits of an element"),
+        ("bits 8 8", 6, 8, "found '8'; expected the end of the statement"),
+        ("bits 8\nbits 8", 7, 6, "the width of an element is stated twice; expected one bits statement"),
+        ("bits 8\nbits 16", 7, 6, "the width of an element is stated twice; expected one bits statement"),
     ],
 )
 def test_errors_point_at_the_place(statement: str, line: int, column: int, message: str) -> None:
@@ -147,7 +168,7 @@ def test_ten_thousand_random_cascades_round_trip(random_cascade: Callable[[int],
 _LIBRARY = Path(catalogue.__file__).parent / "library"
 _PIECES = ["[", "]", "(", ")", ",", "::", "=", "->", "m", "Q", "|", "|m|", " ", "\n", '"', "-", "+", "*", "inf",
            "where", "else", "rank", "9", "1e400", "0.5", "cascade", "split", "op", "é", "\0", "$", "lowest", "not",
-           "#", "T[0]", "density"]  # fmt: skip
+           "#", "T[0]", "density", "bits", "bits 8\n"]  # fmt: skip
 
 
 def mutate(text: str, rng: random.Random) -> str:

@@ -1,0 +1,84 @@
+"""A mapping's report for people: figures, time by Einsum, traffic, memory in use, and the loop nest."""
+
+from __future__ import annotations
+
+import typer
+
+from dse.cli.map_problem import Resolved
+from dse.reports.table import print_rows
+from dse.reports.units_text import bytes_text, engineering, joules_text, percent_text, seconds_text
+from mappers.mapspace.report import SearchResult
+from mappers.mapspace.text import mapping_text
+
+__all__ = ["print_map", "proof"]
+
+
+def print_map(resolved: Resolved, result: SearchResult, stopped: str | None) -> None:
+    """Print the result of one search."""
+    problem, machine, cost = resolved.problem, resolved.machine, result.cost
+    sizes = {rank: size for einsum in problem.einsums for rank, size in einsum.sizes}
+    typer.echo(f"{problem.name} on {machine.name}: {', '.join(f'{rank} {size:,}' for rank, size in sizes.items())}")
+    typer.echo("")
+    rows = (
+        ("energy", joules_text(cost.energy_j), f"{cost.energy_j:.12g} J"),
+        ("latency", seconds_text(cost.latency_s), f"{cost.latency_s:.9g} s"),
+        ("EDP", f"{cost.edp:.8g} J s", "the product of the two"),
+    )
+    for name, value, detail in rows:
+        aim = "   <- searched for" if name.casefold() == result.objective else ""
+        typer.echo(f"  {name:8} {value:>16}   {detail}{aim}")
+    typer.echo(f"  {proof(result, stopped)}")
+    typer.echo(f"  {result.candidates:,} candidates in {seconds_text(result.seconds)}")
+    typer.echo("")
+    print_rows(
+        [
+            {
+                "einsum": each.einsum,
+                "unit": each.unit,
+                "latency": seconds_text(each.latency_s),
+                "bound by": each.bound,
+                "energy": joules_text(sum(each.energy_j.values())),
+                "in use": percent_text(each.utilisation),
+            }
+            for each in cost.einsums
+        ]
+    )
+    typer.echo("")
+    print_rows(
+        [
+            {
+                "level": level,
+                "tensor": tensor,
+                "read": engineering(bits.read_bits, "b"),
+                "written": engineering(bits.write_bits, "b"),
+            }
+            for level, tensors in cost.traffic().items()
+            for tensor, bits in tensors.items()
+            if bits.read_bits or bits.write_bits
+        ]
+    )
+    typer.echo("")
+    used = []
+    for name, level in machine.levels.items():
+        if level.capacity_bytes is not None:
+            held = cost.usage_bits.get(name, 0.0) / 8
+            share = percent_text(held / level.capacity_bytes)
+            capacity = bytes_text(level.capacity_bytes)
+            used.append({"level": name, "most held": bytes_text(held), "capacity": capacity, "share": share})
+    if used:
+        print_rows(used)
+        typer.echo("")
+    if result.bounds:
+        typer.echo("No execution does better than")
+        for name, value in result.bounds.items():
+            typer.echo(f"  {name:32} {value:.9g}")
+        typer.echo("")
+    typer.echo(mapping_text(result.mapping).rstrip("\n"))
+
+
+def proof(result: SearchResult, stopped: str | None) -> str:
+    """How good the result is known to be, and why the search ended early if it did."""
+    early = {None: "", "timeout": "stopped by --timeout; ", "interrupt": "interrupted; "}[stopped]
+    if result.optimal:
+        return f"{early}proven: no mapping in the map space is better"
+    return f"{early}the proven bound is {100 * result.gap:.3g} % below"

@@ -1,0 +1,220 @@
+"""Joining the Einsums of a cascade: which share loops, what stays on chip between them, and whether it fits.
+
+Einsums run in order. An intermediate that stays on chip is stored under some loops; its producer and its consumers run
+inside them. So at any time the open loops form a chain of *frames*, each frame inside the one before. The joint search
+walks the Einsums once and keeps, for each set of open frames and living tensors, the partial mappings that no other
+dominates in energy, latency and room taken in every frame.
+
+The method follows the idea of fusing by compatible partial mappings (Gilbert et al., "Fast and Fusiest", 2026).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from mappers.mapspace.problem import CascadeProblem
+from mappers.search.einsum import Candidate, Tile
+
+__all__ = ["Frame", "Joined", "join", "merged_chain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Open loops that leave ``tile``; frame 0 has none.
+
+    ``live`` are bits of intermediates stored here, ``peak`` the most that was needed inside the frame at any time,
+    ``outer`` bits of single Einsums' tiles that stand just outside the frame's loops and stay while they run.
+    """
+
+    tile: Tile
+    live: float = 0.0
+    peak: float = 0.0
+    outer: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Alive:
+    frame: int
+    bits: float
+    pending: bool = False  # written inside deeper loops that are still open: not yet whole
+    dying: bool = False  # last read inside deeper loops that are still open
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A mapping of the Einsums so far: totals, open frames, living tensors, and the nest chosen for each Einsum."""
+
+    energy_j: float
+    latency_s: float
+    frames: tuple[Frame, ...]
+    alive: tuple[tuple[str, _Alive], ...]
+    chosen: tuple[Candidate, ...]
+
+
+def join(
+    problem: CascadeProblem,
+    candidates: Sequence[Sequence[Candidate]],
+    capacity_bits: float,
+    admissible: Callable[[float, float, int], bool],
+    rank: Callable[[float, float], tuple[float, float]],
+    sums: bool,
+    stop: Callable[[], bool],
+) -> Joined | None:
+    """The best way to run the Einsums one after the other, one candidate each; None when no combination fits.
+
+    ``admissible(energy, latency, done)`` is False where the Einsums left cannot bring the total within the bound;
+    ``rank`` orders totals; with ``sums`` it is additive, so that the order of partial totals decides, without it both
+    energy and latency must be kept. ``capacity_bits`` is the room of the level below the root. Deterministic: equal totals go
+    to the combination met first.
+    """
+    states: list[Joined] = [Joined(0.0, 0.0, (Frame(()),), (), ())]
+    last_use = {tensor: max(problem.consumers(tensor), default=-1) for tensor in problem.intermediates}
+    for place, einsum in enumerate(problem.einsums):
+        index: dict[tuple[tuple[str, Tile], ...], list[Candidate]] = {}
+        for candidate in candidates[place]:
+            on_chip = candidate.on_chip(einsum)
+            operands = [s for s in candidate.stores[: candidate.prefix] if s.tensor in on_chip]
+            key = tuple(sorted((s.tensor, s.tile) for s in operands if s.tensor != einsum.output.tensor))
+            index.setdefault(key, []).append(candidate)
+        names = {use.tensor for use in einsum.operands if use.intermediate}
+        grown: dict[object, list[Joined]] = {}
+        for state in states:
+            if stop():
+                return None
+            alive = dict(state.alive)
+            used = [(name, alive[name]) for name in names if name in alive]
+            if any(what.pending for _, what in used):
+                continue
+            key = tuple(sorted((name, state.frames[what.frame].tile) for name, what in used))
+            for candidate in index.get(key, ()):
+                energy, latency = state.energy_j + candidate.energy_j, state.latency_s + candidate.latency_s
+                if not admissible(energy, latency, place + 1):
+                    continue
+                new = _extend(state, candidate, place, problem, last_use, capacity_bits)
+                if new is not None:
+                    group = (tuple(frame.tile for frame in new.frames), new.alive)
+                    _insert(grown.setdefault(group, []), new, rank if sums else None)
+        states = [state for group in grown.values() for state in group]
+        if not states:
+            return None
+    return min(states, key=lambda state: rank(state.energy_j, state.latency_s))
+
+
+def _extend(
+    state: Joined,
+    candidate: Candidate,
+    place: int,
+    problem: CascadeProblem,
+    last_use: dict[str, int],
+    capacity_bits: float,
+) -> Joined | None:
+    einsum = problem.einsums[place]
+    on_chip = candidate.on_chip(einsum)
+    prefix = candidate.stores[: candidate.prefix]
+    deepest = prefix[-1].tile if prefix else ()
+    if not _contains(state.frames[-1].tile, deepest):
+        return None  # some living tensor's loops are open, and this Einsum does not run inside them
+    tiles = merged_chain([frame.tile for frame in state.frames], [store.tile for store in prefix])
+    if tiles is None:
+        return None
+    frames = _with_frames(state.frames, tiles)
+    place_of = {frame.tile: index for index, frame in enumerate(frames)}
+    alive = {name: replace(what, frame=place_of[state.frames[what.frame].tile]) for name, what in state.alive}
+    inside = len(frames) - 1
+    output = einsum.output.tensor
+    for store in prefix:
+        f = place_of[store.tile]
+        if store.tensor in on_chip:
+            if store.tensor == output and output not in alive:
+                alive[output] = _Alive(f, store.bits, pending=f < inside)
+                frames[f] = replace(frames[f], live=frames[f].live + store.bits)
+        elif f < inside:
+            frames[f + 1] = replace(frames[f + 1], outer=frames[f + 1].outer + store.bits)
+    need = frames[inside].live + candidate.own_bits
+    for f in range(inside, -1, -1):
+        frames[f] = replace(frames[f], peak=max(frames[f].peak, need))
+        if f:
+            need = frames[f - 1].live + frames[f].outer + frames[f].peak
+    if frames[0].peak > capacity_bits:
+        return None
+    for use in einsum.uses:
+        what = alive.get(use.tensor)
+        if what is not None and last_use[use.tensor] <= place and use.role != "output":
+            if what.frame == inside:
+                frames[what.frame] = replace(frames[what.frame], live=frames[what.frame].live - what.bits)
+                del alive[use.tensor]
+            else:
+                alive[use.tensor] = replace(what, dying=True)
+    deepest_live = max((what.frame for what in alive.values() if not what.dying), default=0)
+    for name, what in list(alive.items()):
+        if what.frame >= deepest_live:
+            if what.dying:
+                frames[what.frame] = replace(frames[what.frame], live=frames[what.frame].live - what.bits)
+                del alive[name]
+            elif what.pending:
+                alive[name] = replace(what, pending=False)
+    return Joined(
+        state.energy_j + candidate.energy_j,
+        state.latency_s + candidate.latency_s,
+        tuple(frames[: deepest_live + 1]),
+        tuple(sorted(alive.items())),
+        (*state.chosen, candidate),
+    )
+
+
+def merged_chain(one: Sequence[Tile], two: Sequence[Tile]) -> list[Tile] | None:
+    """The tiles of both chains, outermost first; None when loops of one would have to cross loops of the other."""
+    tiles = sorted(dict.fromkeys((*one, *two)), key=_depth)
+    for outer, inner in zip(tiles, tiles[1:], strict=False):
+        if not _contains(outer, inner):
+            return None
+    return tiles
+
+
+def _with_frames(frames: Sequence[Frame], tiles: Sequence[Tile]) -> list[Frame]:
+    """The frames with new ones for tiles that have none: one between two open frames has all that the inner had."""
+    known = {frame.tile: index for index, frame in enumerate(frames)}
+    found: list[Frame] = []
+    for place, tile in enumerate(tiles):
+        if tile in known:
+            index = known[tile]
+            new_outside = place > 0 and tiles[place - 1] not in known
+            found.append(replace(frames[index], outer=0.0) if new_outside else frames[index])
+            continue
+        inner = next((frames[known[t]] for t in tiles[place + 1 :] if t in known), None)
+        if inner is None:
+            found.append(Frame(tile))
+            continue
+        first_new = tiles[place - 1] in known
+        found.append(Frame(tile, 0.0, inner.peak, inner.outer if first_new else 0.0))
+    return found
+
+
+def _depth(tile: Tile) -> tuple[int, int, Tile]:
+    """Sorts the tiles of a chain outermost first: more ranks cut, and smaller pieces, stand further in."""
+    return len(tile), -math.prod(size for _, size in tile), tile
+
+
+def _contains(outer: Tile, inner: Tile) -> bool:
+    """True when the loops that leave ``inner`` can stand inside those that leave ``outer``."""
+    cut = dict(inner)
+    return all(rank in cut and cut[rank] <= size for rank, size in outer)
+
+
+def _insert(group: list[Joined], new: Joined, rank: Callable[[float, float], tuple[float, float]] | None) -> None:
+    for old in group:
+        if _no_worse(old, new, rank):
+            return
+    group[:] = [old for old in group if not _no_worse(new, old, rank)]
+    group.append(new)
+
+
+def _no_worse(one: Joined, two: Joined, rank: Callable[[float, float], tuple[float, float]] | None) -> bool:
+    if rank is not None:
+        if rank(one.energy_j, one.latency_s) > rank(two.energy_j, two.latency_s):
+            return False
+    elif one.energy_j > two.energy_j or one.latency_s > two.latency_s:
+        return False
+    return all(a.peak <= b.peak and a.outer <= b.outer for a, b in zip(one.frames, two.frames, strict=True))

@@ -1,0 +1,278 @@
+"""The loops around a region: which rank streams, how the others are cut, what stays in the buffer, what goes around it.
+
+The map space. One rank streams: its granules go by inside all other loops. Every other rank that can be cut has one
+loop, in any order, with any tile that is a multiple of its granule and differs from the others in the number of tiles
+(a larger tile with as many tiles holds more and moves as much). Inside stand the granules of the cut ranks. Batch ranks
+are walked outside everything, one coordinate or one array's worth at a time: more of them at once would hold more and
+move as much. Each tensor from the root, each sum and each running state has its tile at any depth of these loops. What
+one pass over the streaming rank leaves for a later one is kept in the buffer, in place of what it was made from where
+that is not needed any more; granules that do not fit go through the root.
+
+Every combination is covered: depths are folded tensor by tensor, and only combinations that hold no more and move no
+more than another one are carried on.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from mappers.search.pipelined.region import Region
+
+__all__ = ["Tiling", "tilings"]
+
+
+@dataclass(frozen=True)
+class Loops:
+    """The loops of a region outside its granules; the first ``outer`` of them stand around all passes."""
+
+    region: Region
+    granule: Mapping[str, int]
+    stream: str | None
+    nest: tuple[tuple[str, int], ...]
+    outer: int
+
+    def tile(self, depth: int) -> dict[str, int]:
+        """The tile below ``depth`` loops; ranks without a loop are whole."""
+        tile = dict(self.region.size)
+        tile.update({rank: self.granule[rank] for rank in self.region.batch})
+        tile.update(self.nest[:depth])
+        return tile
+
+    def times(self, tensor: str, depth: int) -> int:
+        """How often a tensor stored below ``depth`` loops is brought there, its own tiles counted as one."""
+        region = self.region
+        own = region.uses[tensor].ranks - region.carried.get(tensor, frozenset())
+        above = [(rank, tile) for rank, tile in self.nest[:depth] if rank in region.walked[tensor]]
+        last = max((place for place, (rank, _) in enumerate(above) if rank in own), default=-1)
+        tiles = dict(above[: last + 1])
+        return math.prod(math.ceil(region.size[r] / tile) for r, tile in tiles.items() if r not in own)
+
+    def visits(self, tensor: str) -> int:
+        """In how many passes over the streaming rank the tensor is read."""
+        if self.stream is None:
+            return 1
+        levels = self.region.levels[self.stream]
+        return len({math.floor(levels[place]) for place in self.region.readers.get(tensor, ())}) or 1
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """One choice of loops and stores: root bits by tensor as (read, written), and what the buffer holds at most.
+
+    ``depths`` says below how many loops each tensor is stored; ``spilled`` is the share of the tensors in ``crossing``
+    that goes through the root between two passes.
+    """
+
+    loops: Loops
+    depths: Mapping[str, int]
+    crossing: tuple[str, ...]
+    spilled: float
+    root: Mapping[str, tuple[float, float]]
+    usage_bits: float
+    read_bits: float = field(compare=False)
+    write_bits: float = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    bits: float
+    read: float
+    write: float
+    depths: tuple[tuple[str, int], ...]
+
+
+def tilings(
+    region: Region, granule: Mapping[str, int], buffered: frozenset[str], capacity_bits: float
+) -> tuple[tuple[Tiling, ...], int, float]:
+    """The tilings that no other one beats in bits read and in bits written, how many were looked at, and the least
+    number of bits that any of them holds.
+
+    ``buffered`` tensors pass from array to array through the buffer.
+    """
+    best: list[Tiling] = []
+    seen = 0
+    smallest = math.inf
+    for loops in _loops(region, granule):
+        seen += 1
+        items = [_options(loops, tensor) for tensor in _held(loops)]
+        crossing = _crossing(loops)
+        base = _passing_bits(loops, buffered, crossing)
+        smallest = min(smallest, base + sum(min(option.bits for option in item) for item in items))
+        least_read = sum(min(option.read for option in item) for item in items)
+        least_write = sum(min(option.write for option in item) for item in items)
+        if any(t.read_bits <= least_read and t.write_bits <= least_write for t in best):
+            continue
+        for option in _folded(items, capacity_bits - base):
+            tiling = _finished(loops, option, base, crossing, capacity_bits)
+            if tiling is not None and not any(_beats(other, tiling) for other in best):
+                best = [other for other in best if not _beats(tiling, other)]
+                best.append(tiling)
+    return tuple(best), seen, smallest
+
+
+def _beats(one: Tiling, other: Tiling) -> bool:
+    return one.read_bits <= other.read_bits and one.write_bits <= other.write_bits
+
+
+def _loops(region: Region, granule: Mapping[str, int]) -> Iterator[Loops]:
+    cuttable = [rank for rank in region.cuttable if granule[rank] < region.size[rank]]
+    streams: list[str | None] = [rank for rank in region.streamed if granule[rank] < region.size[rank]]
+    for stream in [*streams, *cuttable] or [None]:
+        others = [rank for rank in cuttable if rank != stream]
+        orders = set()
+        for tiles in itertools.product(*(_tiles(region.size[rank], granule[rank]) for rank in others)):
+            for order in itertools.permutations(zip(others, tiles, strict=True)):
+                outer = tuple((rank, tile) for rank, tile in order if tile < region.size[rank])
+                inner = tuple((rank, granule[rank]) for rank, tile in order if tile > granule[rank])
+                middle = () if stream is None else ((stream, granule[stream]),)
+                nest = (*outer, *middle, *inner)
+                if nest not in orders:
+                    orders.add(nest)
+                    yield Loops(region, granule, stream, nest, len(outer))
+
+
+def _tiles(size: int, granule: int) -> tuple[int, ...]:
+    """Multiples of the granule, each the smallest with its number of tiles, largest first; the last may be short."""
+    granules = math.ceil(size / granule)
+    found = dict.fromkeys(math.ceil(granules / count) for count in range(1, math.isqrt(granules) + 2))
+    found |= dict.fromkeys(range(math.isqrt(granules) + 1, 0, -1))
+    smallest = {math.ceil(granules / tile): tile for tile in sorted(found, reverse=True)}
+    return tuple(min(size, tile * granule) for tile in sorted(smallest.values(), reverse=True))
+
+
+def _looped(loops: Loops) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(rank for rank, _ in loops.nest))
+
+
+def _held(loops: Loops) -> tuple[str, ...]:
+    """Tensors whose store has a choice of depth: what comes from the root, sums and running states."""
+    region = loops.region
+    sums = [t for t in region.writers if any(region.accumulates(t, rank) for rank in _looped(loops))]
+    return tuple(dict.fromkeys((*region.loaded, *sums)))
+
+
+def _options(loops: Loops, tensor: str) -> tuple[_Option, ...]:
+    """Depths of one store that no other depth beats."""
+    region = loops.region
+    bits = region.uses[tensor].bits
+    made = tensor in region.writers
+    whole = float(region.elements(tensor, region.size, live=made)) * bits
+    found: list[_Option] = []
+    for depth in range(len(loops.nest) + 1):
+        held = float(region.elements(tensor, loops.tile(depth), live=made)) * bits
+        times = loops.times(tensor, depth)
+        read = write = 0.0
+        if tensor in region.loaded:
+            read = whole * times * (loops.visits(tensor) if depth > loops.outer else 1)
+        if made and tensor not in region.loaded:
+            sent = tensor in region.sent and not region.carried.get(tensor)
+            write = whole * (times if times > 1 or sent else 0)
+            read = whole * ((times - 1 if sent else times) if times > 1 else 0)
+        option = _Option(held, read, write, ((tensor, depth),))
+        if not any(o.bits <= held and o.read <= read and o.write <= write for o in found):
+            found = [o for o in found if not (held <= o.bits and read <= o.read and write <= o.write)]
+            found.append(option)
+    return tuple(found)
+
+
+def _folded(items: list[tuple[_Option, ...]], room: float) -> tuple[_Option, ...]:
+    """The sums of one option of each item that fit and that no other sum beats."""
+    found = [_Option(0.0, 0.0, 0.0, ())] if room >= 0 else []
+    for item in items:
+        grown = sorted(
+            (
+                _Option(a.bits + b.bits, a.read + b.read, a.write + b.write, a.depths + b.depths)
+                for a in found
+                for b in item
+                if a.bits + b.bits <= room
+            ),
+            key=lambda option: (option.bits, option.read, option.write),
+        )
+        found = []
+        for option in grown:
+            if not any(o.read <= option.read and o.write <= option.write for o in found):
+                found.append(option)
+    return tuple(found)
+
+
+def _crossing(loops: Loops) -> tuple[tuple[str, ...], ...]:
+    """Tensors that one pass over the streaming rank leaves for a later one, grouped by the place they share."""
+    region, stream = loops.region, loops.stream
+    if stream is None or stream not in region.streamed:
+        return ()
+    groups: list[list[str]] = []
+    levels = region.levels[stream]
+    for tensor, writers in region.writers.items():
+        if tensor in region.loaded or not region.crosses(tensor, stream):
+            continue
+        operands = {use.tensor for place in writers for use in region.einsums[place].operands}
+        for group in groups:
+            before = group[-1]
+            last = max(math.floor(levels[place]) for place in region.readers[before])
+            same = region.uses[before].ranks == region.uses[tensor].ranks
+            if before in operands and same and last <= math.floor(levels[writers[-1]]):
+                group.append(tensor)
+                break
+        else:
+            groups.append([tensor])
+    return tuple(tuple(group) for group in groups)
+
+
+def _passing_bits(loops: Loops, buffered: frozenset[str], crossing: tuple[tuple[str, ...], ...]) -> float:
+    """What granules on their way from array to array, and to the root, take."""
+    region = loops.region
+    kept = {*_held(loops), *itertools.chain.from_iterable(crossing)}
+    tile = loops.tile(len(loops.nest))
+    return float(sum(region.elements(t, tile) * region.uses[t].bits for t in buffered if t not in kept))
+
+
+def _finished(
+    loops: Loops, option: _Option, base: float, crossing: tuple[tuple[str, ...], ...], capacity_bits: float
+) -> Tiling | None:
+    """``option`` with what crosses passes kept as far as it fits; None when not even single granules fit."""
+    region = loops.region
+    root: dict[str, tuple[float, float]] = {}
+    for tensor, depth in option.depths:
+        (chosen,) = (o for o in _options(loops, tensor) if o.depths == ((tensor, depth),))
+        root[tensor] = (chosen.read, chosen.write)
+    for tensor in region.sent:
+        if tensor not in root or tensor in region.loaded or region.carried.get(tensor):
+            read, write = root.get(tensor, (0.0, 0.0))
+            root[tensor] = (read, write + float(region.sent_elements(tensor)) * region.uses[tensor].bits)
+    used = option.bits + base
+    spilled = 0.0
+    if crossing and loops.stream is not None:
+        granules = math.ceil(region.size[loops.stream] / loops.granule[loops.stream])
+        slab = {**loops.tile(loops.outer), loops.stream: loops.granule[loops.stream]}
+        each = sum(max(region.elements(t, slab) * region.uses[t].bits for t in group) for group in crossing)
+        kept = granules
+        if used + each * granules > capacity_bits:
+            tile = loops.tile(len(loops.nest))
+            used += sum(region.elements(t, tile) * region.uses[t].bits for group in crossing for t in group)
+            if used > capacity_bits:
+                return None
+            kept = int((capacity_bits - used) // each)
+        used += each * kept
+        spilled = 1.0 - kept / granules
+        levels = region.levels[loops.stream]
+        for tensor in itertools.chain.from_iterable(crossing) if spilled else ():
+            made = math.floor(levels[region.writers[tensor][-1]])
+            later = {math.floor(levels[place]) for place in region.readers[tensor]} - {made}
+            bits = spilled * region.elements(tensor, region.size) * region.uses[tensor].bits
+            read, write = root.get(tensor, (0.0, 0.0))
+            root[tensor] = (read + bits * len(later), write + bits)
+    if used > capacity_bits:
+        return None
+    return Tiling(
+        loops=loops,
+        depths=dict(option.depths),
+        crossing=tuple(itertools.chain.from_iterable(crossing)),
+        spilled=spilled,
+        root=root,
+        usage_bits=used,
+        read_bits=sum(read for read, _ in root.values()),
+        write_bits=sum(write for _, write in root.values()),
+    )

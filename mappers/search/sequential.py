@@ -1,0 +1,407 @@
+"""The search on machines that run one Einsum after the other: exact, with a proof, and without repeated work.
+
+Each Einsum's least energy and least latency, alone and with its intermediates on chip for nothing, sum to a bound that
+no mapping of the cascade goes below. The search then asks for mappings within a little of that bound: only nests that
+can be part of one are enumerated, and joined. When some combination fits, the best of them is the optimum, because
+every nest that a better one could use was there; when none does, the bound is raised and has become a proof.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from hw.spec.hierarchy import Hierarchy
+from mappers.bounds import problem_bounds
+from mappers.mapspace.constraints import Constraints
+from mappers.mapspace.cost import evaluate
+from mappers.mapspace.problem import Axis, CascadeProblem, EinsumProblem
+from mappers.mapspace.report import SearchResult
+from mappers.search.assemble import assemble
+from mappers.search.einsum import (
+    Candidate,
+    Configuration,
+    best_nest,
+    configurations,
+    no_room,
+    shared_nests,
+)
+from mappers.search.join import join
+from mappers.search.spreading import divisors
+
+__all__ = ["search_sequential"]
+
+ANY = 1_000_000
+CUTS = (0, 1, 2)
+"""How many loops Einsums may share, tried in this order where a mapping that reaches the floor needs no proof."""
+
+Progress = Callable[[str, float], None]
+STEPS = (1e-9, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 100.0)
+"""How far above the bound to look, relative to it, before the search falls back on the best mapping known."""
+
+
+@dataclass(frozen=True)
+class _Least:
+    """What an Einsum needs at least, each measure by a nest of its own."""
+
+    energy_j: float
+    latency_s: float
+    evaluated: int
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """An Einsum with its tensors and ranks numbered, and the names that a candidate gets back."""
+
+    problem: EinsumProblem
+    tensors: tuple[str, ...]
+    ranks: tuple[str, ...]
+    constraints: Constraints
+
+
+def search_sequential(
+    problem: CascadeProblem,
+    hierarchy: Hierarchy,
+    objective: str,
+    constraints: Constraints,
+    imperfect: bool,
+    workers: int = 1,
+    should_stop: Callable[[], bool] | None = None,
+    progress: Progress | None = None,
+) -> SearchResult:
+    """The best mapping of the cascade. Raises `InfeasibleError` when nothing fits."""
+    started = time.perf_counter()
+    stop = should_stop or (lambda: False)
+    tell = progress or (lambda _text, _share: None)
+    shapes = [_shape(einsum, constraints) for einsum in problem.einsums]
+    distinct = list(dict.fromkeys((s.problem, s.constraints) for s in shapes))
+    with _pool(workers, len(distinct)) as run:
+        tell("bounds of each Einsum", 0.0)
+        arguments = [(p, hierarchy, c, imperfect) for p, c in distinct]
+        least_of = dict(zip(distinct, run(_least, arguments), strict=True))
+        least = [least_of[s.problem, s.constraints] for s in shapes]
+        evaluated = sum(found.evaluated for found in least_of.values())
+        energy_floor = math.fsum(found.energy_j for found in least)
+        latency_floor = math.fsum(found.latency_s for found in least)
+        floor = _value(objective, energy_floor, latency_floor)
+        totals = (energy_floor, latency_floor)
+        best, count = _unfused(shapes, least, totals, hierarchy, objective, imperfect, run)
+        evaluated += count
+        reached = _total(objective, best)
+        proven = reached
+        if problem.intermediates and constraints.fuse:
+            task = _Joint(problem, hierarchy, objective, imperfect, shapes, least, totals, run, stop)
+            proven = floor
+            for step in STEPS:  # look just above the floor first: what is found there needs no further proof
+                bound = min(floor * (1.0 + step), reached)
+                tell(f"mappings within {step:.2g} of the bound", (1 + STEPS.index(step)) / (len(STEPS) + 1))
+                found = task.search(bound, CUTS)
+                if found is not None and _total(objective, found) < reached:
+                    best, reached = found, _total(objective, found)
+                if found is not None or bound >= reached or stop():
+                    break
+            if reached > floor * (1.0 + 1e-9) and not stop():
+                tell("the proof", 1.0)
+                found = task.search(reached, (ANY,))
+                if found is not None and _total(objective, found) < reached:
+                    best, reached = found, _total(objective, found)
+                proven = floor if stop() else reached
+            evaluated += task.evaluated
+    mapping = assemble(problem, best, hierarchy)
+    cost = evaluate(mapping, problem, hierarchy)
+    bounds = problem_bounds(problem, hierarchy, fuse=constraints.fuse)
+    return SearchResult(
+        objective, mapping, cost, min(proven, _value(objective, cost.energy_j, cost.latency_s)),
+        bounds.to_json(), evaluated, time.perf_counter() - started,
+    )  # fmt: skip
+
+
+def _value(objective: str, energy_j: float, latency_s: float) -> float:
+    return {"energy": energy_j, "latency": latency_s, "edp": energy_j * latency_s}[objective]
+
+
+def _ranked(objective: str, energy_j: float, latency_s: float) -> tuple[float, float]:
+    return _value(objective, energy_j, latency_s), latency_s if objective == "energy" else energy_j
+
+
+def _sums(chosen: Iterable[Candidate]) -> tuple[float, float]:
+    nests = list(chosen)
+    return math.fsum(c.energy_j for c in nests), math.fsum(c.latency_s for c in nests)
+
+
+def _total(objective: str, chosen: Iterable[Candidate]) -> float:
+    return _value(objective, *_sums(chosen))
+
+
+def _suffix(least: list[_Least]) -> list[tuple[float, float]]:
+    """What the Einsums from each place on need at least."""
+    rest = [(0.0, 0.0)]
+    for found in reversed(least):
+        rest.append((rest[-1][0] + found.energy_j, rest[-1][1] + found.latency_s))
+    return rest[::-1]
+
+
+def _batch_ranks(problem: CascadeProblem) -> tuple[str, ...]:
+    uses = [use for einsum in problem.einsums for use in einsum.uses]
+    common = set(problem.einsums[0].ranks)
+    for use in uses:
+        common &= use.ranks
+    return tuple(rank for rank in problem.einsums[0].ranks if rank in common)
+
+
+def _lane_limit(hierarchy: Hierarchy) -> int:
+    """The most coordinates of a rank which all tensors have that a machine can work on at once."""
+    fanouts = [c.fanout for c in (*hierarchy.levels.values(), *hierarchy.units.values())]
+    return math.prod(dimension.size for fanout in fanouts for dimension in fanout.values() if dimension.reuse is None)
+
+
+@dataclass
+class _Joint:
+    """The joint search of one cascade: enumerate each Einsum's nests within a bound, then join them."""
+
+    problem: CascadeProblem
+    hierarchy: Hierarchy
+    objective: str
+    imperfect: bool
+    shapes: list[_Shape]
+    least: list[_Least]
+    floors: tuple[float, float]
+    run: Callable[..., list[Any]]
+    stop: Callable[[], bool]
+    evaluated: int = 0
+
+    def search(self, bound: float, cuts: tuple[int, ...]) -> list[Candidate] | None:
+        """The best combination of at most ``bound``, None when there is none.
+
+        With limits on ``cuts``, and one tile for batch ranks at a time, it is the best of those that the limits leave,
+        and the first that reaches the floor ends the search. With no limit all combinations are joined.
+        """
+        best: list[Candidate] | None = None
+        floor = _value(self.objective, *self.floors)
+        for limit in cuts:
+            gathered: list[list[Candidate]] = [[] for _ in self.shapes]
+            for batch in self._batches():
+                lists = self._enumerate(bound, batch, limit)
+                if limit == ANY:
+                    for mine, new in zip(gathered, lists, strict=True):
+                        mine += new
+                    continue
+                found = self._join(lists, bound)
+                if found is not None:
+                    best, bound = found, _total(self.objective, found)
+                if bound <= floor * (1.0 + 1e-9) and best is not None or self.stop():
+                    return best
+            if limit == ANY:
+                best = self._join(gathered, bound) or best
+        return best
+
+    def _batches(self) -> list[dict[str, int]]:
+        """Tiles of the ranks that every tensor has: divisors up to what the machine's lanes can take at once.
+
+        Cutting such a rank costs nothing, so nothing is gained by larger tiles.
+        """
+        uses = [use for einsum in self.problem.einsums for use in einsum.uses]
+        common = [rank for rank in self.problem.einsums[0].ranks if all(rank in use.ranks for use in uses)]
+        fanouts = [c.fanout for c in (*self.hierarchy.levels.values(), *self.hierarchy.units.values())]
+        lanes = math.prod(d.size for fanout in fanouts for d in fanout.values() if d.reuse is None)
+        size = self.problem.einsums[0].size
+        tiles = [[d for d in divisors(size[rank]) if d <= lanes] for rank in common]
+        chosen = [dict(zip(common, each, strict=True)) for each in itertools.product(*tiles)]
+        return sorted(chosen, key=lambda batch: abs(math.log(lanes / math.prod(batch.values()))))
+
+    def _enumerate(self, bound: float, batch: dict[str, int], cuts: int) -> list[list[Candidate]]:
+        jobs: dict[tuple[EinsumProblem, Constraints], tuple[Any, ...]] = {}
+        for shape, mine in zip(self.shapes, self.least, strict=True):
+            others = (self.floors[0] - mine.energy_j, self.floors[1] - mine.latency_s)
+            tiles = {f"r{shape.ranks.index(rank)}": tile for rank, tile in batch.items()}
+            jobs[shape.problem, shape.constraints] = (
+                shape.problem, self.hierarchy, shape.constraints, self.imperfect, self.objective, others, bound, tiles,
+                cuts,
+            )  # fmt: skip
+        lists = dict(zip(jobs, self.run(_shared, list(jobs.values())), strict=True))
+        self.evaluated += sum(count for _, count in lists.values())
+        return [[_named(c, shape) for c in lists[shape.problem, shape.constraints][0]] for shape in self.shapes]
+
+    def _join(self, lists: list[list[Candidate]], bound: float) -> list[Candidate] | None:
+        if not all(lists):
+            return None
+        suffix = _suffix(self.least)
+
+        def admissible(energy_j: float, latency_s: float, done: int) -> bool:
+            rest_j, rest_s = suffix[done]
+            return _value(self.objective, energy_j + rest_j, latency_s + rest_s) <= bound * (1 + 1e-12)
+
+        path = self.hierarchy.path(lists[0][0].placement.unit)
+        capacity = self.hierarchy.levels[path[1]].capacity_bytes
+        found = join(
+            self.problem, lists, math.inf if capacity is None else capacity * 8.0, admissible,
+            lambda e, t: _ranked(self.objective, e, t), self.objective != "edp", self.stop,
+        )  # fmt: skip
+        return None if found is None else list(found.chosen)
+
+
+def _unfused(
+    shapes: list[_Shape],
+    least: list[_Least],
+    floors: tuple[float, float],
+    hierarchy: Hierarchy,
+    objective: str,
+    imperfect: bool,
+    run: Callable[..., list[Any]],
+) -> tuple[list[Candidate], int]:
+    """The best mapping with every intermediate passed through the root: always there if anything is."""
+    apart = [replace(shape, constraints=replace(shape.constraints, fuse=False)) for shape in shapes]
+    others = {
+        (s.problem, s.constraints): (floors[0] - mine.energy_j, floors[1] - mine.latency_s)
+        for s, mine in zip(apart, least, strict=True)
+    }
+    jobs = [(p, hierarchy, c, imperfect, objective, rest) for (p, c), rest in others.items()]
+    bests = dict(zip(others, run(_best, jobs), strict=True))
+    evaluated = sum(count for _, count in bests.values())
+    chosen = [_named(bests[s.problem, s.constraints][0], s) for s in apart]
+    if objective != "edp":
+        return chosen, evaluated
+    # The least product of sums is not the sum of least products: look at each Einsum's energy-latency front.
+    bound = _total(objective, chosen)
+    jobs = [(p, hierarchy, c, imperfect, objective, rest, bound, {}, ANY) for (p, c), rest in others.items()]
+    fronts = dict(zip(others, run(_shared, jobs), strict=True))
+    evaluated += sum(count for _, count in fronts.values())
+    totals: list[tuple[float, float, tuple[Candidate, ...]]] = [(0.0, 0.0, ())]
+    for shape in apart:
+        options = [_named(c, shape) for c in fronts[shape.problem, shape.constraints][0]]
+        grown = [(e + c.energy_j, t + c.latency_s, (*nests, c)) for e, t, nests in totals for c in options]
+        grown.sort(key=lambda item: (item[0], item[1]))
+        totals, fastest = [], math.inf
+        for item in grown:
+            if item[1] < fastest:
+                totals.append(item)
+                fastest = item[1]
+    best = min(totals, key=lambda item: _ranked(objective, item[0], item[1]), default=None)
+    return (chosen if best is None else list(best[2])), evaluated
+
+
+# ---- work that may run in other processes: plain arguments, plain results ----
+
+
+@lru_cache(maxsize=512)
+def _configured(
+    problem: EinsumProblem, hierarchy_json: str, constraints: Constraints, imperfect: bool
+) -> tuple[Configuration, ...]:
+    return configurations(problem, Hierarchy.model_validate_json(hierarchy_json), constraints, imperfect)
+
+
+def _choices(
+    problem: EinsumProblem, hierarchy: Hierarchy, constraints: Constraints, imperfect: bool
+) -> tuple[Configuration, ...]:
+    return _configured(problem, hierarchy.model_dump_json(by_alias=True), constraints, imperfect)
+
+
+def _least(problem: EinsumProblem, hierarchy: Hierarchy, constraints: Constraints, imperfect: bool) -> _Least:
+    choices = _choices(problem, hierarchy, constraints, imperfect)
+    energy, first = best_nest(problem, choices, "energy")
+    latency, second = best_nest(problem, choices, "latency")
+    if energy is None or latency is None:
+        raise no_room(problem, choices)
+    return _Least(energy.energy_j, latency.latency_s, first + second)
+
+
+def _best(
+    problem: EinsumProblem,
+    hierarchy: Hierarchy,
+    constraints: Constraints,
+    imperfect: bool,
+    objective: str,
+    others: tuple[float, float],
+) -> tuple[Candidate, int]:
+    choices = _choices(problem, hierarchy, constraints, imperfect)
+    best, count = best_nest(problem, choices, objective, others)
+    if best is None:
+        raise no_room(problem, choices)
+    return best, count
+
+
+def _shared(
+    problem: EinsumProblem,
+    hierarchy: Hierarchy,
+    constraints: Constraints,
+    imperfect: bool,
+    objective: str,
+    others: tuple[float, float],
+    bound: float,
+    batch: dict[str, int],
+    cuts: int,
+) -> tuple[list[Candidate], int]:
+    choices = _choices(problem, hierarchy, constraints, imperfect)
+    return shared_nests(problem, choices, objective, others, bound, batch, cuts)
+
+
+class _pool:
+    """Runs a function over argument tuples, in other processes when asked; results in the order of the arguments."""
+
+    def __init__(self, workers: int, jobs: int) -> None:
+        self.executor: Executor | None = ProcessPoolExecutor(workers) if workers > 1 and jobs > 1 else None
+
+    def __enter__(self) -> Callable[..., list[Any]]:
+        return self._run
+
+    def __exit__(self, *_: object) -> None:
+        if self.executor is not None:
+            self.executor.shutdown()
+
+    def _run(self, function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> list[Any]:
+        if self.executor is None:
+            return [function(*each) for each in arguments]
+        return [future.result() for future in [self.executor.submit(function, *each) for each in arguments]]
+
+
+# ---- equal shapes are searched once ----
+
+
+def _shape(problem: EinsumProblem, constraints: Constraints) -> _Shape:
+    """``problem`` with its ranks and tensors numbered in order of appearance, and the constraints that touch it."""
+    tensors = tuple(use.tensor for use in problem.uses)
+    rank_of = {rank: f"r{index}" for index, rank in enumerate(problem.ranks)}
+    tensor_of = {tensor: f"T{index}" for index, tensor in enumerate(tensors)}
+    uses = tuple(
+        replace(
+            use,
+            tensor=tensor_of[use.tensor],
+            axes=tuple(Axis(tuple((rank_of[rank], step) for rank, step in axis.terms)) for axis in use.axes),
+        )
+        for use in problem.uses
+    )
+    plain = EinsumProblem(
+        "T", tuple((rank_of[rank], size) for rank, size in problem.sizes), uses, problem.operations, problem.contraction
+    )
+    mine = replace(
+        constraints,
+        unfused=frozenset(tensor_of[name] for name in constraints.unfused if name in tensor_of),
+        keep=frozenset((level, tensor_of[name]) for level, name in constraints.keep if name in tensor_of),
+        bypass=frozenset((level, tensor_of[name]) for level, name in constraints.bypass if name in tensor_of),
+        tiles=tuple(
+            (level, tensor_of[name], rank_of[rank], tile)
+            for level, name, rank, tile in constraints.tiles
+            if name in tensor_of and rank in rank_of
+        ),
+    )
+    return _Shape(plain, tensors, problem.ranks, mine)
+
+
+def _named(candidate: Candidate, shape: _Shape) -> Candidate:
+    """A candidate of the numbered problem in the names of the Einsum."""
+    rank = {f"r{index}": name for index, name in enumerate(shape.ranks)}
+    tensor = {f"T{index}": name for index, name in enumerate(shape.tensors)}
+    return replace(
+        candidate,
+        stores=tuple(
+            replace(s, tensor=tensor[s.tensor], tile=tuple(sorted((rank[r], size) for r, size in s.tile)))
+            for s in candidate.stores
+        ),
+        lanes=tuple(replace(lane, rank=rank[lane.rank]) for lane in candidate.lanes),
+    )
