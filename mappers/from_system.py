@@ -36,9 +36,9 @@ def engine_hierarchy(
     two), everything else in fp32 on the second. The levels are the home tier, then the contraction engine's buffers;
     the home keeps all but intermediates, the outermost buffer whatever the home does not. Home reads and writes share
     one port; where the two directions have different rates they become ports of their own. An array becomes fan-outs
-    of ``columns`` (the input goes to all) and ``rows`` (results are summed), filled as far as an Einsum can; several arrays count as one whose clock is
-    as many times higher. Raises `InputError` for engines that the system lacks, that differ in their home, or of which
-    the first has no buffers.
+    of ``columns`` (the input goes to all) and ``rows`` (results are summed), filled as far as an Einsum can; several
+    arrays count as one whose clock is as many times higher. Raises `InputError` for engines that the system lacks, that
+    differ in their home, or of which the first has no buffers.
     """
     for name in (contraction_engine, other_engine):
         if name not in system.engines:

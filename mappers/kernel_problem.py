@@ -21,7 +21,8 @@ def kernel_problem(problem: CascadeProblem) -> CascadeProblem:
 
     A contraction's result that element-wise Einsums turn into an operand of the next one stands for that operand, and
     one that they turn into a result of the cascade is that result. Where this is not possible without doubt, because
-    the tensors differ in shape or a result has several heirs, ``problem`` comes back as it is.
+    the tensors differ in shape or a result has several heirs, ``problem`` comes back as it is. Only for cascades of one
+    pass: with more, tensors between the contractions must wait for a whole fiber.
     """
     riders = [einsum for einsum in problem.einsums if not einsum.contraction]
     contractions = [einsum for einsum in problem.einsums if einsum.contraction]

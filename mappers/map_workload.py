@@ -24,6 +24,8 @@ from mappers.mapped import EngineShare, MappedLayer, MappedOp, MappedWorkload
 from mappers.mapspace.problem import CascadeProblem, cascade_problem
 from mappers.mapspace.report import SearchResult
 from mappers.roofline import roofline_op, roofline_workload
+from workloads.einsum import Cascade, resolve_sizes
+from workloads.einsum.passes import count_passes
 from workloads.errors import InfeasibleError, unknown_name
 from workloads.formats import storage_format
 from workloads.workload import Op, Workload
@@ -154,8 +156,17 @@ def op_problem(op: Op) -> tuple[CascadeProblem, float]:
         (weights,) = (operand.elements for operand in op.operands if operand.stored and operand.access == "read")
         times = max(1.0, weights / (sizes["n0"] * sizes["n1"]))
         sizes["m"] = math.ceil(sizes["m"] / times)
-    problem, batch = without_batch(kernel_problem(cascade_problem(op.cascade, sizes, widths)))
+    problem = cascade_problem(op.cascade, sizes, widths)
+    if not _walks_again(op.cascade, dict(op.sizes)):
+        problem = kernel_problem(problem)
+    problem, batch = without_batch(problem)
     return with_joined_ranks(problem), times * batch
+
+
+def _walks_again(cascade: Cascade, sizes: dict[str, int]) -> bool:
+    """Whether some fiber is walked more than once, pieces of split ranks aside: then tiles do not pass by once."""
+    values = resolve_sizes(cascade, sizes)
+    return any(count.passes.evaluate(values) > 1 for count in count_passes(cascade) if not count.of_piece)
 
 
 def _mapped_op(

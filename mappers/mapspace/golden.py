@@ -21,7 +21,7 @@ __all__ = ["GoldenCounts", "walk"]
 
 Element: TypeAlias = tuple[int, ...]
 Digits: TypeAlias = tuple[tuple[int, int], ...]  # (spread's place among the spreads, instance along it)
-Instance: TypeAlias = tuple[tuple[str, str, int], ...]
+Instance: TypeAlias = tuple[tuple[str, str, int, int], ...]  # (component, dimension, spread there, instance but 0)
 Ranges: TypeAlias = dict[str, range]
 Turns: TypeAlias = tuple[tuple[int, str, int], ...]  # (loop, rank, turn)
 
@@ -56,12 +56,13 @@ class _Buffer:
 
 @dataclass
 class _Place:
-    """A node of the tree. A store has the ranges that it was last passed with, and its instances while it is filled."""
+    """A node of the tree. A store that is filled has its instances, and the scope and ranges that it was filled for."""
 
     node: ir.Node
     parent: _Place | None
     nest: int
     nests: list[list[_Place]] = field(default_factory=list)
+    scope: tuple[int, int] = (0, 0)
     ranges: Ranges = field(default_factory=dict)
     held: dict[Instance, _Buffer] | None = None
     filler: _Leaf | None = None
@@ -84,7 +85,7 @@ class _Machine:
         self.now = 0
         self.root: dict[str, dict[Instance, _Buffer]] = {}
         self.lives: list[tuple[str, Instance, _Buffer, int]] = []
-        self.scopes: dict[tuple[int, int], list[_Place]] = {}
+        self.scopes: dict[tuple[int, int], tuple[Ranges, list[_Place]]] = {}
         self.top = self._build(mapping.nest, None, -1)
         self.leaves = [_Leaf(self, place) for place in self._computes(self.top)]
         self.makers = {leaf.einsum.output.tensor: leaf for leaf in self.leaves}
@@ -109,7 +110,7 @@ class _Machine:
 
     def run(self) -> None:
         whole = {rank: range(size) for rank, size in self.sizes.items()}
-        self._scope((0, 0), lambda: self._nest(self.top, whole, ()))
+        self._scope((0, 0), whole, lambda: self._nest(self.top, whole, ()))
         for leaf in self.leaves:
             output = leaf.einsum.output
             if leaf.chain(output.tensor)[0].node == Store(self.hierarchy.root, output.tensor):
@@ -122,11 +123,11 @@ class _Machine:
                 full = sum(size for _, _, other, size in alike if other.born <= life.born <= other.touched)
                 self.counts.peak_bits[level] = max(self.counts.peak_bits.get(level, 0), full)
 
-    def _scope(self, name: tuple[int, int], body: Callable[[], None]) -> None:
+    def _scope(self, name: tuple[int, int], ranges: Ranges, body: Callable[[], None]) -> None:
         """Run ``body``; then everything filled for it goes, the innermost first."""
-        self.scopes[name] = []
+        self.scopes[name] = ranges, []
         body()
-        for place in reversed(self.scopes.pop(name)):
+        for place in reversed(self.scopes.pop(name)[1]):
             assert place.filler is not None
             place.filler.evict(place)
 
@@ -149,16 +150,14 @@ class _Machine:
                     self._enter(place, inner_number, inner, ranges, turns)
             elif isinstance(node, Compute):
                 next(leaf for leaf in self.leaves if leaf.place is place).step(ranges, turns)
-            elif isinstance(node, Store):
-                place.ranges = ranges
 
     def _turn(self, place: _Place, below: list[_Place], ranges: Ranges, piece: range, turns: Turns) -> None:
         assert isinstance(place.node, Loop)
         inside = {**ranges, place.node.rank: piece}
-        self._scope((id(place), -1), lambda: self._nest(below, inside, turns))
+        self._scope((id(place), -1), inside, lambda: self._nest(below, inside, turns))
 
     def _enter(self, branch: _Place, number: int, nest: list[_Place], ranges: Ranges, turns: Turns) -> None:
-        self._scope((id(branch), number), lambda: self._nest(nest, ranges, turns))
+        self._scope((id(branch), number), ranges, lambda: self._nest(nest, ranges, turns))
 
     def count(self, counts: dict[tuple[str, str], int], place: _Place, number: int, bits: int) -> None:
         assert isinstance(place.node, Store)
@@ -227,7 +226,9 @@ class _Leaf:
             if number == 0 and place.node.level == self.machine.hierarchy.root:
                 place.held = self.machine.root.setdefault(use.tensor, {})
             else:
-                self.machine.scopes[self._scope(place, use)].append(place)
+                place.scope = self._scope(place, use)
+                place.ranges, filled = self.machine.scopes[place.scope]
+                filled.append(place)
             if number > 0:
                 self._fill(chain[number - 1], place, use, turns)
 
@@ -293,11 +294,11 @@ class _Leaf:
                     sums.lent = True
 
     def _shares(self, place: _Place, use: TensorUse) -> Iterator[tuple[Digits, set[Element]]]:
-        """Each instance that takes part in the tile that the store was passed with, and its elements."""
+        """Each instance that takes part in the scope that the store was filled for, and its elements."""
         assert isinstance(place.node, Store)
         depth = self.levels.index(place.node.level)
-        number = next(number for number, other in enumerate(self.path) if other is place)
-        loops = [p.node for p in self.path[number:] if isinstance(p.node, Loop)]
+        outside = next((number for number, other in enumerate(self.path) if id(other) == place.scope[0]), -1)
+        loops = [p.node for p in self.path[outside + 1 :] if isinstance(p.node, Loop)]
         parts: list[list[tuple[Digits, list[int]]]] = []
         for rank in self.einsum.ranks:
             shares: dict[Digits, list[int]] = {}
@@ -397,11 +398,15 @@ class _Leaf:
         """The instance of the store's level that serves the lane with these digits."""
         assert isinstance(place.node, Store)
         depth = self.levels.index(place.node.level)
-        return tuple(
-            (self.spreads[number].component, self.spreads[number].dimension, digit)
-            for number, digit in sorted(digits)
-            if self.depths[number] <= depth
-        )
+        found = []
+        for number, digit in sorted(digits):
+            spread = self.spreads[number]
+            before = [
+                s for s in self.spreads[:number] if (s.component, s.dimension) == (spread.component, spread.dimension)
+            ]
+            if self.depths[number] <= depth and digit:
+                found.append((spread.component, spread.dimension, len(before), digit))
+        return tuple(found)
 
     def _told_apart(self, place: _Place, digits: Digits, use: TensorUse) -> Digits:
         """What distinguishes the lane's accesses to the store: fan-outs that reuse the tensor's role do not."""

@@ -18,7 +18,7 @@ from mappers.search.spreading import Lane, spreadings
 from mappers.search.tables import Tables, build_tables
 from workloads.errors import InfeasibleError
 
-__all__ = ["Candidate", "Configuration", "StoreAt", "best_nest", "configurations", "shared_nests"]
+__all__ = ["Candidate", "Configuration", "StoreAt", "Tile", "best_nest", "configurations", "no_room", "shared_nests"]
 
 Tile = tuple[tuple[str, int], ...]
 """Ranks that loops have cut, with the tile each is left with; sorted by rank. Ranks not named are whole."""
@@ -64,6 +64,7 @@ class Configuration:
     tables: Tables
     sizes: NDArray[np.float64]
     shared: NDArray[np.bool_]
+    floor: tuple[float, float]
 
 
 def configurations(
@@ -91,7 +92,7 @@ def configurations(
                     np.array([tile for tiles in tables.tiles for tile in tiles]),
                 )
             )  # fmt: skip
-            found.setdefault(key, Configuration(placement, lanes, tables, sizes, shared))
+            found.setdefault(key, Configuration(placement, lanes, tables, sizes, shared, _floor(tables)))
     return tuple(found.values())
 
 
@@ -105,7 +106,9 @@ def best_nest(
     best: Candidate | None = None
     bound = (math.inf, math.inf)
     evaluated = 0
-    for choice in sorted(choices, key=lambda c: _floor(c, objective, others)):
+    for choice in sorted(choices, key=lambda c: _least(c, objective, others)):
+        if _least(choice, objective, others) >= bound:
+            break
         start = _finest_batch(problem, choice.tables)
         nothing = np.zeros_like(choice.shared)
         values, prefix, nodes, options, count = enumerate_nests(
@@ -131,17 +134,19 @@ def shared_nests(
     bound: float,
     batch: dict[str, int],
     cuts: int,
+    tiles: dict[str, frozenset[Tile]],
 ) -> tuple[list[Candidate], int]:
     """All nests within ``bound`` that no other with the same shared stores dominates.
 
     ``batch`` holds the tile at the top of ranks that every tensor of the cascade has. A limit on ``cuts`` leaves only
     nests in which that many loops are shared with other Einsums, all for the sake of intermediates kept on chip.
+    ``tiles`` limits the tiles of intermediates that stay on chip to those which some neighbour can use.
     """
     evaluated = 0
     groups: dict[bytes, list[_Row]] = {}
     whole = np.array([rank in batch for rank in problem.ranks], dtype=np.bool_)
     for choice in choices:
-        if _floor(choice, objective, others)[0] > bound * (1 + 1e-12):
+        if _least(choice, objective, others)[0] > bound * (1 + 1e-12):
             continue
         start = _start(problem, choice, batch)
         if start is None:
@@ -149,13 +154,14 @@ def shared_nests(
         values, prefix, nodes, options, count = enumerate_nests(
             choice.tables, choice.sizes, start, choice.shared, OBJECTIVES[objective], others,
             (bound, math.inf), keep_all=True, whole=whole, cuts=cuts,
+            allowed=_codes(problem, choice, tiles),
         )  # fmt: skip
         evaluated += count
         t = choice.tables
-        tiles = np.ones(t.pieces.shape, dtype=np.int64)
-        for r, row in enumerate(t.tiles):
-            tiles[r, : len(row)] = row
-        where = tiles[np.arange(len(problem.ranks)), options.astype(np.int64)]  # [row, depth, r]
+        extents = np.ones(t.pieces.shape, dtype=np.int64)
+        for r, each in enumerate(t.tiles):
+            extents[r, : len(each)] = each
+        where = extents[np.arange(len(problem.ranks)), options.astype(np.int64)]  # [row, depth, r]
         for i in range(len(values)):
             head = nodes[i, : prefix[i]]
             common = choice.shared[head]
@@ -184,6 +190,33 @@ class _Row:
     options: NDArray[np.int16]
 
 
+def _codes(
+    problem: EinsumProblem, choice: Configuration, tiles: dict[str, frozenset[Tile]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None:
+    """The allowed tiles of shared stores as numbers: options of all ranks in a mixed radix."""
+    if not tiles:
+        return None
+    t = choice.tables
+    weight = np.ones(len(problem.ranks), dtype=np.int64)
+    for r in range(1, len(weight)):
+        weight[r] = weight[r - 1] * (len(t.tiles[r - 1]) + 1)
+    ranges = np.full((len(t.node_tensor), 2), -1, dtype=np.int64)
+    codes: list[int] = []
+    for n, k in enumerate(t.node_tensor):
+        tensor = problem.uses[k].tensor
+        if not choice.shared[n] or tensor not in tiles:
+            continue
+        mine = []
+        for tile in tiles[tensor]:
+            cut = dict(tile)
+            wanted = [cut.pop(rank, size) for rank, size in problem.sizes]
+            if not cut and all(size in t.tiles[r] for r, size in enumerate(wanted)):
+                mine.append(sum(t.tiles[r].index(size) * int(weight[r]) for r, size in enumerate(wanted)))
+        ranges[n] = len(codes), len(codes) + len(mine)
+        codes += sorted(mine)
+    return np.array(codes, dtype=np.int64), ranges, weight
+
+
 def _with_held(problem: EinsumProblem, row: _Row) -> _Row:
     stores = _candidate(problem, row).stores[: row.prefix]
     on_chip = row.choice.placement.on_chip(problem)
@@ -208,15 +241,19 @@ def _dominates(one: _Row, two: _Row) -> bool:
     return not one.held or all(store in two.held for store in one.held)
 
 
-def _floor(choice: Configuration, objective: str, others: tuple[float, float]) -> tuple[float, float]:
-    """The objective with every tile moved once: below anything the configuration can reach."""
-    t = choice.tables
+def _floor(tables: Tables) -> tuple[float, float]:
+    """Energy and latency with every tile moved once: below anything the configuration can reach."""
+    t = tables
     metrics = t.base.copy()
     for n in range(len(t.node_tensor)):
         moved = t.volume[t.node_tensor[n]] if t.windowed[t.node_tensor[n]] else 1.0
         metrics += t.parent_weight[n] * np.prod(t.parent_count[n][:, 0]) * moved
         metrics += t.child_weight[n] * np.prod(t.child_count[n][:, 0]) * moved
-    return _measure(float(metrics[0]) + others[0], float(metrics[1:].max()) + others[1], objective)
+    return float(metrics[0]), float(metrics[1:].max())
+
+
+def _least(choice: Configuration, objective: str, others: tuple[float, float]) -> tuple[float, float]:
+    return _measure(choice.floor[0] + others[0], choice.floor[1] + others[1], objective)
 
 
 def _value(candidate: Candidate, objective: str, others: tuple[float, float]) -> tuple[float, float]:

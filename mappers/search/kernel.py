@@ -41,6 +41,7 @@ def enumerate_nests(
     keep_all: bool,
     whole: NDArray[np.bool_] | None = None,
     cuts: int = 1_000_000,
+    allowed: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> Records:
     """Walk all nests of one configuration.
 
@@ -50,15 +51,21 @@ def enumerate_nests(
     Pareto-optimal nests (energy, latency, bits in the level below the root after the shared stores) for each way to
     place the shared stores come back, otherwise the best one. Before the last shared store at
     most ``cuts`` cuts are made, none of ranks that are ``whole``; when ``cuts`` is limited, only shared stores make them.
+    ``allowed`` limits shared stores to listed tiles: codes in rising order, where node n's begin (-1: no limit) and
+    end, and the weight of each rank's option in a code.
     """
     t = tables
     uncut = np.zeros(len(sizes), dtype=np.bool_) if whole is None else whole
     result: Records = _enumerate(
         t.node_tensor, t.node_level, t.relevant, t.parent_count, t.child_count, t.parent_weight, t.child_weight, t.base,
         t.extent, t.pieces, t.axis_rank, t.axis_step, t.windowed, t.bits, t.capacity, t.next_start, t.next_option,
-        t.fixed, t.once, sizes, start, shared, objective, others[0], others[1], bound[0], bound[1], keep_all, uncut, cuts,
+        t.fixed, t.once, sizes, start, shared, objective, others[0], others[1], bound[0], bound[1], keep_all, uncut, cuts, *(allowed or _no_limits(len(t.node_tensor), len(sizes))),
     )  # fmt: skip
     return result
+
+
+def _no_limits(nodes: int, ranks: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    return np.empty(0, np.int64), np.full((nodes, 2), -1, np.int64), np.zeros(ranks, np.int64)
 
 
 @njit(cache=True)
@@ -105,7 +112,7 @@ def _enumerate(
     child_weight: Any, base: Any, extent: Any, pieces: Any, axis_rank: Any, axis_step: Any, windowed: Any, bits: Any,
     capacity: Any, next_start: Any, next_option: Any, fixed: Any, once: Any, sizes: Any, start: Any, shared: Any,
     objective: int, e_other: float, l_other: float, best: float, best_tie: float, keep_all: bool,
-    uncut: Any, cuts: int,
+    uncut: Any, cuts: int, codes: Any, code_range: Any, code_weight: Any,
 ) -> Any:  # fmt: skip
     n_nodes = node_tensor.size
     n_ranks = relevant.shape[1]
@@ -237,6 +244,13 @@ def _enumerate(
                         if not relevant[k, r] and opt[depth, r] != opt[depth - 1, r]:
                             skip = False
             if skip:
+                continue
+        if code_range[n, 0] >= 0:
+            code = 0
+            for r in range(n_ranks):
+                code += opt[nxt, r] * code_weight[r]
+            at = np.searchsorted(codes[code_range[n, 0] : code_range[n, 1]], code) + code_range[n, 0]
+            if at >= code_range[n, 1] or codes[at] != code:
                 continue
         level = node_level[n]
         size = bits[k]

@@ -27,6 +27,7 @@ from mappers.search.assemble import assemble
 from mappers.search.einsum import (
     Candidate,
     Configuration,
+    Tile,
     best_nest,
     configurations,
     no_room,
@@ -81,9 +82,10 @@ def search_sequential(
     tell = progress or (lambda _text, _share: None)
     shapes = [_shape(einsum, constraints) for einsum in problem.einsums]
     distinct = list(dict.fromkeys((s.problem, s.constraints) for s in shapes))
+    machine = hierarchy.model_dump_json(by_alias=True)
     with _pool(workers, len(distinct)) as run:
         tell("bounds of each Einsum", 0.0)
-        arguments = [(p, hierarchy, c, imperfect) for p, c in distinct]
+        arguments = [(p, machine, c, imperfect) for p, c in distinct]
         least_of = dict(zip(distinct, run(_least, arguments), strict=True))
         least = [least_of[s.problem, s.constraints] for s in shapes]
         evaluated = sum(found.evaluated for found in least_of.values())
@@ -91,12 +93,12 @@ def search_sequential(
         latency_floor = math.fsum(found.latency_s for found in least)
         floor = _value(objective, energy_floor, latency_floor)
         totals = (energy_floor, latency_floor)
-        best, count = _unfused(shapes, least, totals, hierarchy, objective, imperfect, run)
+        best, count = _unfused(shapes, least, totals, machine, objective, imperfect, run)
         evaluated += count
         reached = _total(objective, best)
         proven = reached
         if problem.intermediates and constraints.fuse:
-            task = _Joint(problem, hierarchy, objective, imperfect, shapes, least, totals, run, stop)
+            task = _Joint(problem, hierarchy, machine, objective, imperfect, shapes, least, totals, run, stop)
             proven = floor
             for step in STEPS:  # look just above the floor first: what is found there needs no further proof
                 bound = min(floor * (1.0 + step), reached)
@@ -167,6 +169,7 @@ class _Joint:
 
     problem: CascadeProblem
     hierarchy: Hierarchy
+    machine: str
     objective: str
     imperfect: bool
     shapes: list[_Shape]
@@ -216,17 +219,47 @@ class _Joint:
         return sorted(chosen, key=lambda batch: abs(math.log(lanes / math.prod(batch.values()))))
 
     def _enumerate(self, bound: float, batch: dict[str, int], cuts: int) -> list[list[Candidate]]:
-        jobs: dict[tuple[EinsumProblem, Constraints], tuple[Any, ...]] = {}
-        for shape, mine in zip(self.shapes, self.least, strict=True):
-            others = (self.floors[0] - mine.energy_j, self.floors[1] - mine.latency_s)
-            tiles = {f"r{shape.ranks.index(rank)}": tile for rank, tile in batch.items()}
-            jobs[shape.problem, shape.constraints] = (
-                shape.problem, self.hierarchy, shape.constraints, self.imperfect, self.objective, others, bound, tiles,
-                cuts,
-            )  # fmt: skip
-        lists = dict(zip(jobs, self.run(_shared, list(jobs.values())), strict=True))
-        self.evaluated += sum(count for _, count in lists.values())
-        return [[_named(c, shape) for c in lists[shape.problem, shape.constraints][0]] for shape in self.shapes]
+        """Each Einsum's nests. Those that only pass values on have nests for almost any tile: they come last, and
+
+        only for tiles that a contraction beside them can use.
+        """
+        einsums = self.problem.einsums
+        found: dict[int, list[Candidate]] = {}
+        firsts = [place for place, einsum in enumerate(einsums) if einsum.contraction]
+        for round_ in (firsts, [place for place in range(len(einsums)) if place not in firsts]):
+            jobs: dict[tuple[Any, ...], list[int]] = {}
+            for place in round_:
+                jobs.setdefault(self._job(place, bound, batch, cuts, found), []).append(place)
+            for places, (candidates, count) in zip(jobs.values(), self.run(_shared, list(jobs)), strict=True):
+                self.evaluated += count
+                for place in places:
+                    found[place] = [_named(c, self.shapes[place]) for c in candidates]
+        return [found[place] for place in range(len(einsums))]
+
+    def _job(
+        self, place: int, bound: float, batch: dict[str, int], cuts: int, found: dict[int, list[Candidate]]
+    ) -> tuple[Any, ...]:
+        shape, mine = self.shapes[place], self.least[place]
+        others = (self.floors[0] - mine.energy_j, self.floors[1] - mine.latency_s)
+        number = {rank: f"r{index}" for index, rank in enumerate(shape.ranks)}
+        top = tuple((number[rank], tile) for rank, tile in batch.items())
+        limits = []
+        for index, use in enumerate(self.problem.einsums[place].uses):
+            beside = (self.problem.producer(use.tensor), *self.problem.consumers(use.tensor))
+            known = [found[other] for other in beside if other is not None and other in found]
+            if not use.intermediate or not known:
+                continue
+            tiles = frozenset.intersection(*(_tiles_of(candidates, use.tensor) for candidates in known))
+            renamed = (
+                tuple(sorted((number[rank], size) for rank, size in tile))
+                for tile in tiles
+                if all(rank in number for rank, _ in tile)
+            )
+            limits.append((f"T{index}", frozenset(renamed)))
+        return (
+            shape.problem, self.machine, shape.constraints, self.imperfect, self.objective, others, bound, top, cuts,
+            tuple(limits),
+        )  # fmt: skip
 
     def _join(self, lists: list[list[Candidate]], bound: float) -> list[Candidate] | None:
         if not all(lists):
@@ -246,11 +279,21 @@ class _Joint:
         return None if found is None else list(found.chosen)
 
 
+def _tiles_of(candidates: list[Candidate], tensor: str) -> frozenset[Tile]:
+    """The tiles at which some candidate keeps ``tensor`` on chip."""
+    return frozenset(
+        store.tile
+        for candidate in candidates
+        for store in candidate.stores[: candidate.prefix]
+        if store.tensor == tensor
+    )
+
+
 def _unfused(
     shapes: list[_Shape],
     least: list[_Least],
     floors: tuple[float, float],
-    hierarchy: Hierarchy,
+    machine: str,
     objective: str,
     imperfect: bool,
     run: Callable[..., list[Any]],
@@ -261,7 +304,7 @@ def _unfused(
         (s.problem, s.constraints): (floors[0] - mine.energy_j, floors[1] - mine.latency_s)
         for s, mine in zip(apart, least, strict=True)
     }
-    jobs = [(p, hierarchy, c, imperfect, objective, rest) for (p, c), rest in others.items()]
+    jobs = [(p, machine, c, imperfect, objective, rest) for (p, c), rest in others.items()]
     bests = dict(zip(others, run(_best, jobs), strict=True))
     evaluated = sum(count for _, count in bests.values())
     chosen = [_named(bests[s.problem, s.constraints][0], s) for s in apart]
@@ -269,7 +312,7 @@ def _unfused(
         return chosen, evaluated
     # The least product of sums is not the sum of least products: look at each Einsum's energy-latency front.
     bound = _total(objective, chosen)
-    jobs = [(p, hierarchy, c, imperfect, objective, rest, bound, {}, ANY) for (p, c), rest in others.items()]
+    jobs = [(p, machine, c, imperfect, objective, rest, bound, (), ANY, ()) for (p, c), rest in others.items()]
     fronts = dict(zip(others, run(_shared, jobs), strict=True))
     evaluated += sum(count for _, count in fronts.values())
     totals: list[tuple[float, float, tuple[Candidate, ...]]] = [(0.0, 0.0, ())]
@@ -290,20 +333,15 @@ def _unfused(
 
 
 @lru_cache(maxsize=512)
-def _configured(
-    problem: EinsumProblem, hierarchy_json: str, constraints: Constraints, imperfect: bool
-) -> tuple[Configuration, ...]:
-    return configurations(problem, Hierarchy.model_validate_json(hierarchy_json), constraints, imperfect)
-
-
 def _choices(
-    problem: EinsumProblem, hierarchy: Hierarchy, constraints: Constraints, imperfect: bool
+    problem: EinsumProblem, machine: str, constraints: Constraints, imperfect: bool
 ) -> tuple[Configuration, ...]:
-    return _configured(problem, hierarchy.model_dump_json(by_alias=True), constraints, imperfect)
+    """Configurations on the machine of that JSON text, kept for the next bound."""
+    return configurations(problem, Hierarchy.model_validate_json(machine), constraints, imperfect)
 
 
-def _least(problem: EinsumProblem, hierarchy: Hierarchy, constraints: Constraints, imperfect: bool) -> _Least:
-    choices = _choices(problem, hierarchy, constraints, imperfect)
+def _least(problem: EinsumProblem, machine: str, constraints: Constraints, imperfect: bool) -> _Least:
+    choices = _choices(problem, machine, constraints, imperfect)
     energy, first = best_nest(problem, choices, "energy")
     latency, second = best_nest(problem, choices, "latency")
     if energy is None or latency is None:
@@ -313,13 +351,13 @@ def _least(problem: EinsumProblem, hierarchy: Hierarchy, constraints: Constraint
 
 def _best(
     problem: EinsumProblem,
-    hierarchy: Hierarchy,
+    machine: str,
     constraints: Constraints,
     imperfect: bool,
     objective: str,
     others: tuple[float, float],
 ) -> tuple[Candidate, int]:
-    choices = _choices(problem, hierarchy, constraints, imperfect)
+    choices = _choices(problem, machine, constraints, imperfect)
     best, count = best_nest(problem, choices, objective, others)
     if best is None:
         raise no_room(problem, choices)
@@ -328,17 +366,18 @@ def _best(
 
 def _shared(
     problem: EinsumProblem,
-    hierarchy: Hierarchy,
+    machine: str,
     constraints: Constraints,
     imperfect: bool,
     objective: str,
     others: tuple[float, float],
     bound: float,
-    batch: dict[str, int],
+    batch: tuple[tuple[str, int], ...],
     cuts: int,
+    tiles: tuple[tuple[str, frozenset[Tile]], ...],
 ) -> tuple[list[Candidate], int]:
-    choices = _choices(problem, hierarchy, constraints, imperfect)
-    return shared_nests(problem, choices, objective, others, bound, batch, cuts)
+    choices = _choices(problem, machine, constraints, imperfect)
+    return shared_nests(problem, choices, objective, others, bound, dict(batch), cuts, dict(tiles))
 
 
 class _pool:

@@ -64,6 +64,17 @@ def test_an_array_that_does_not_fill_takes_longer() -> None:
     assert share.seconds == pytest.approx(2 * mapping.roofline.shares[0].seconds)
 
 
+def test_more_than_one_pass_is_mapped_whole() -> None:
+    layer = LayerBuilder("test", FormatChoice())
+    sizes = {"b": 1, "h": 1, "g": 1, "p": 16, "m": 64, "e": 8, "f": 8}
+    for cascade in ("attention-1pass", "attention-3pass"):
+        reads = {name: activation(name) for name in ("Q", "K", "V")}
+        layer.op(cascade, "attention", cascade, sizes, reads, {"AV": activation("AV")})
+    once, thrice = (op_problem(op)[0] for op in layer.build().ops)
+    # The 3-pass cascade: scores, maximum, numerator, denominator, quotient, product.
+    assert (len(once.einsums), len(thrice.einsums)) == (2, 6)
+
+
 def test_groups_of_a_grouped_product_are_mapped_alone() -> None:
     workload = lower(model("Mixtral-8x7B"), Prefill(1, 512))
     (op,) = {op.name: op for layer, _ in workload.layers() for op in layer.ops if op.name == "experts_up"}.values()

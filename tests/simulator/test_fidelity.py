@@ -31,7 +31,7 @@ def test_mapped_is_never_faster(phase: Phase) -> None:
 
 def test_a_smaller_cache_costs_time_at_mapped_fidelity_only() -> None:
     small = override(H100, ["tiers.l2.capacity=256 KiB"])
-    phase = Prefill(1, 1024)
+    phase = Prefill(1, 256)
     assert simulate(model("GPT-2"), phase, small).latency_s == simulate(model("GPT-2"), phase, H100).latency_s
     mapped = [simulate(model("GPT-2"), phase, system, fidelity="mapped").latency_s for system in (small, H100)]
     assert mapped[0] > mapped[1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from mappers.mapspace.problem import CascadeProblem, EinsumProblem
 from mappers.search.pipelined.local import Placement
@@ -39,8 +39,15 @@ def layouts(problem: CascadeProblem, machine: Machine) -> Iterator[tuple[Layouts
                 by_use.setdefault(min(1.0, _use(array, ranks, sizes)), []).append(ranks)
         ranked.append([by_use[use] for use in sorted(by_use, reverse=True)] or [[None]])
     for grade in range(max(len(groups) for groups in ranked)):
-        allowed = [list(itertools.chain.from_iterable(groups[: grade + 1])) for groups in ranked]
+        allowed = [_small_first(itertools.chain.from_iterable(groups[: grade + 1]), sizes) for groups in ranked]
         yield tuple(itertools.product(*allowed))
+
+
+def _small_first(
+    found: Iterable[tuple[str | None, ...] | None], sizes: Mapping[str, int]
+) -> list[tuple[str | None, ...] | None]:
+    """Layouts of small ranks first: their granules leave more room, so a good mapping is found early."""
+    return sorted(found, key=lambda ranks: math.prod(sizes[rank] for rank in ranks or () if rank is not None))
 
 
 def options(

@@ -125,15 +125,13 @@ def _einsum_nest(machine: Machine, part: Part, tiling: Tiling, index: int, above
     return (*nest, Compute(einsum.name, array.name))
 
 
-def bounds_of(problem: CascadeProblem, machine: Machine, whole: Region) -> dict[str, float]:
+def bounds_of(machine: Machine, whole: Region) -> dict[str, float]:
     """Bits that must pass the root, the time that takes, each unit's least time, and the least energy.
 
     ``{root}_bits``, ``{root}_s``; ``{unit}_s`` is the time of what only that unit computes, with all lanes at work;
     ``energy_j`` is every operation at its cheapest and the compulsory bits.
     """
-    del problem
-    reads = float(sum(whole.elements(t, whole.size) * whole.uses[t].bits for t in whole.loaded if t not in whole.writers))
-    writes = float(sum(whole.sent_elements(t) * whole.uses[t].bits for t in whole.sent if t not in whole.loaded))
+    reads, writes = whole.compulsory_bits
     root = machine.root_level
     only = {array.name: 0.0 for array in machine.arrays}
     energy_j = reads * root.read_energy_j_per_bit + writes * root.write_energy_j_per_bit

@@ -92,6 +92,20 @@ class Machine:
         """Time to move these bits over the buffer's port or ports."""
         return port_seconds(self.buffer_level, read_bits, write_bits)
 
+    def prices(self, read_bits: float, write_bits: float) -> tuple[float, float]:
+        """Two linear prices of moving bits between root and buffer; time and energy grow with each.
+
+        Where reads and writes share the root's port they are the bits and the joules, otherwise bits each way.
+        """
+        shared = self.root_level.bandwidth_bytes_per_s is not None
+        shared &= self.buffer_level.read_bandwidth_bytes_per_s is None
+        shared &= self.buffer_level.write_bandwidth_bytes_per_s is None
+        if not shared:
+            return read_bits, write_bits
+        read_j = self.root_level.read_energy_j_per_bit + self.buffer_level.write_energy_j_per_bit
+        write_j = self.root_level.write_energy_j_per_bit + self.buffer_level.read_energy_j_per_bit
+        return read_bits + write_bits, read_bits * read_j + write_bits * write_j
+
 
 def port_seconds(level: Level, read_bits: float, write_bits: float) -> float:
     """Time that ``level`` needs for these bits; ports of their own work at the same time."""

@@ -159,6 +159,13 @@ class Region:
             tile = {**tile, **dict.fromkeys(self.carried[tensor], 1)}
         return self.uses[tensor].elements(tile)
 
+    @cached_property
+    def compulsory_bits(self) -> tuple[float, float]:
+        """Bits that the region reads from the root and writes there at least."""
+        read = sum(self.uses[t].bits * self.elements(t, self.size) for t in self.loaded)
+        write = sum(self.uses[t].bits * self.sent_elements(t) for t in self.sent)
+        return float(read), float(write)
+
     def sent_elements(self, tensor: str) -> int:
         """Elements of ``tensor`` that leave: all steps of a running state, or its last."""
         return self.elements(tensor, self.size, live=tensor in self.last)

@@ -71,7 +71,7 @@ def search_pipelined(
         raise _infeasible(problem, machine, search)
     mapping, cost = build(problem, machine, search.best.parts, search.best.chosen)
     value = {"energy": cost.energy_j, "latency": cost.latency_s, "edp": cost.edp}[objective]
-    bounds = bounds_of(problem, machine, whole)
+    bounds = bounds_of(machine, whole)
     return SearchResult(
         objective=objective,
         mapping=mapping,
@@ -189,8 +189,8 @@ class _Search:
         parts = self.parts.split(placements, self.fused)
         if parts is None:
             return
-        least_s = sum(part.steady_s + part.fill_s for part in parts)
-        if self._worse(least_s, sum(part.energy_j for part in parts)):
+        least = [part_cost(self.machine, part, *part.region.compulsory_bits) for part in parts]
+        if self._worse(sum(seconds for seconds, _ in least), sum(joules for _, joules in least)):
             return
         sums: list[tuple[float, float, tuple[Tiling, ...]]] = [(0.0, 0.0, ())]
         for part in parts:
@@ -213,18 +213,22 @@ class _Search:
 
     def _tiled(self, part: Part) -> list[tuple[float, float, Tiling]]:
         if part.key not in self._tilings:
-            found, seen, least = tilings(part.region, part.granule, part.buffered, self.machine.capacity_bits)
+            found, seen, least = tilings(
+                part.region, part.granule, part.buffered, self.machine.capacity_bits, self.machine.prices
+            )
             self._tilings[part.key] = found
             self.candidates += seen
             if not found:
                 self.smallest_bits = min(self.smallest_bits, least)
-        return [(*part_cost(self.machine, part, tiling), tiling) for tiling in self._tilings[part.key]]
+        return [
+            (*part_cost(self.machine, part, tiling.read_bits, tiling.write_bits), tiling)
+            for tiling in self._tilings[part.key]
+        ]
 
 
-def part_cost(machine: Machine, part: Part, tiling: Tiling) -> tuple[float, float]:
-    """Seconds and joules of one region: what comes from the root is written to the buffer, what goes there read."""
+def part_cost(machine: Machine, part: Part, read: float, write: float) -> tuple[float, float]:
+    """Seconds and joules of one region that moves these bits from and to the root, all of them through the buffer."""
     root, buffer = machine.root_level, machine.buffer_level
-    read, write = tiling.read_bits, tiling.write_bits
     seconds = max(
         part.steady_s,
         machine.root_seconds(read, write),

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 from mappers.search.pipelined.region import Region
 
@@ -72,23 +72,29 @@ class Tiling:
     spilled: float
     root: Mapping[str, tuple[float, float]]
     usage_bits: float
-    read_bits: float = field(compare=False)
-    write_bits: float = field(compare=False)
+    read_bits: float
+    write_bits: float
+    prices: tuple[float, float]
+
+
+Pricing = Callable[[float, float], tuple[float, float]]
+"""Bits read and written -> two prices, linear in them: all that time and energy depend on."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Option:
+    """A sum of stores: bits held, bits read and written, their prices, and the chosen depths."""
+
     bits: float
-    read: float
-    write: float
-    depths: tuple[tuple[str, int], ...]
+    first: float
+    second: float
+    moves: tuple[tuple[str, int, float, float], ...]
 
 
 def tilings(
-    region: Region, granule: Mapping[str, int], buffered: frozenset[str], capacity_bits: float
+    region: Region, granule: Mapping[str, int], buffered: frozenset[str], capacity_bits: float, pricing: Pricing
 ) -> tuple[tuple[Tiling, ...], int, float]:
-    """The tilings that no other one beats in bits read and in bits written, how many were looked at, and the least
-    number of bits that any of them holds.
+    """The tilings that no other one beats in both prices, how many were looked at, and the least bits any one holds.
 
     ``buffered`` tensors pass from array to array through the buffer.
     """
@@ -97,16 +103,14 @@ def tilings(
     smallest = math.inf
     for loops in _loops(region, granule):
         seen += 1
-        items = [_options(loops, tensor) for tensor in _held(loops)]
+        items = [_options(loops, tensor, pricing) for tensor in _held(loops)]
         crossing = _crossing(loops)
         base = _passing_bits(loops, buffered, crossing)
         smallest = min(smallest, base + sum(min(option.bits for option in item) for item in items))
-        least_read = sum(min(option.read for option in item) for item in items)
-        least_write = sum(min(option.write for option in item) for item in items)
-        if any(t.read_bits <= least_read and t.write_bits <= least_write for t in best):
-            continue
-        for option in _folded(items, capacity_bits - base):
-            tiling = _finished(loops, option, base, crossing, capacity_bits)
+        sent = pricing(0.0, sum(_sent_bits(region, tensor) for tensor in _streaming(loops)))
+        limits = [(t.prices[0] - sent[0], t.prices[1] - sent[1]) for t in best]
+        for option in _folded(items, capacity_bits - base, limits):
+            tiling = _finished(loops, option, base, crossing, capacity_bits, pricing)
             if tiling is not None and not any(_beats(other, tiling) for other in best):
                 best = [other for other in best if not _beats(tiling, other)]
                 best.append(tiling)
@@ -114,7 +118,7 @@ def tilings(
 
 
 def _beats(one: Tiling, other: Tiling) -> bool:
-    return one.read_bits <= other.read_bits and one.write_bits <= other.write_bits
+    return one.prices[0] <= other.prices[0] and one.prices[1] <= other.prices[1]
 
 
 def _loops(region: Region, granule: Mapping[str, int]) -> Iterator[Loops]:
@@ -154,7 +158,18 @@ def _held(loops: Loops) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*region.loaded, *sums)))
 
 
-def _options(loops: Loops, tensor: str) -> tuple[_Option, ...]:
+def _streaming(loops: Loops) -> tuple[str, ...]:
+    """Tensors that leave for the root granule by granule, beside what their store moves."""
+    region = loops.region
+    held = set(_held(loops))
+    return tuple(t for t in region.sent if t not in held or t in region.loaded or region.carried.get(t))
+
+
+def _sent_bits(region: Region, tensor: str) -> float:
+    return float(region.sent_elements(tensor)) * region.uses[tensor].bits
+
+
+def _options(loops: Loops, tensor: str, pricing: Pricing) -> tuple[_Option, ...]:
     """Depths of one store that no other depth beats."""
     region = loops.region
     bits = region.uses[tensor].bits
@@ -162,40 +177,53 @@ def _options(loops: Loops, tensor: str) -> tuple[_Option, ...]:
     whole = float(region.elements(tensor, region.size, live=made)) * bits
     found: list[_Option] = []
     for depth in range(len(loops.nest) + 1):
-        held = float(region.elements(tensor, loops.tile(depth), live=made)) * bits
         times = loops.times(tensor, depth)
         read = write = 0.0
         if tensor in region.loaded:
             read = whole * times * (loops.visits(tensor) if depth > loops.outer else 1)
-        if made and tensor not in region.loaded:
+        else:
             sent = tensor in region.sent and not region.carried.get(tensor)
             write = whole * (times if times > 1 or sent else 0)
             read = whole * ((times - 1 if sent else times) if times > 1 else 0)
-        option = _Option(held, read, write, ((tensor, depth),))
-        if not any(o.bits <= held and o.read <= read and o.write <= write for o in found):
-            found = [o for o in found if not (held <= o.bits and read <= o.read and write <= o.write)]
+        held = float(region.elements(tensor, loops.tile(depth), live=made)) * bits
+        option = _Option(held, *pricing(read, write), ((tensor, depth, read, write),))
+        if not any(_no_worse(other, option) for other in found):
+            found = [other for other in found if not _no_worse(option, other)]
             found.append(option)
     return tuple(found)
 
 
-def _folded(items: list[tuple[_Option, ...]], room: float) -> tuple[_Option, ...]:
-    """The sums of one option of each item that fit and that no other sum beats."""
-    found = [_Option(0.0, 0.0, 0.0, ())] if room >= 0 else []
-    for item in items:
+def _no_worse(one: _Option, other: _Option) -> bool:
+    return one.bits <= other.bits and one.first <= other.first and one.second <= other.second
+
+
+def _folded(
+    items: list[tuple[_Option, ...]], room: float, limits: list[tuple[float, float]]
+) -> tuple[_Option, ...]:
+    """The sums of one option of each item that fit, that no other sum beats, and that stay below ``limits``."""
+    found = [_Option(0.0, 0.0, 0.0, ())]
+    for place, item in enumerate(items):
+        rest = items[place + 1 :]
+        bits = room - sum(min(option.bits for option in other) for other in rest)
+        first = sum(min(option.first for option in other) for other in rest)
+        second = sum(min(option.second for option in other) for other in rest)
+        ends = [(a - first, b - second) for a, b in limits]
         grown = sorted(
             (
-                _Option(a.bits + b.bits, a.read + b.read, a.write + b.write, a.depths + b.depths)
+                _Option(a.bits + b.bits, a.first + b.first, a.second + b.second, a.moves + b.moves)
                 for a in found
                 for b in item
-                if a.bits + b.bits <= room
+                if a.bits + b.bits <= bits
             ),
-            key=lambda option: (option.bits, option.read, option.write),
+            key=lambda option: (option.bits, option.first, option.second),
         )
         found = []
         for option in grown:
-            if not any(o.read <= option.read and o.write <= option.write for o in found):
+            if any(a <= option.first and b <= option.second for a, b in ends):
+                continue
+            if not any(o.first <= option.first and o.second <= option.second for o in found):
                 found.append(option)
-    return tuple(found)
+    return tuple(found) if room >= 0 else ()
 
 
 def _crossing(loops: Loops) -> tuple[tuple[str, ...], ...]:
@@ -230,20 +258,21 @@ def _passing_bits(loops: Loops, buffered: frozenset[str], crossing: tuple[tuple[
 
 
 def _finished(
-    loops: Loops, option: _Option, base: float, crossing: tuple[tuple[str, ...], ...], capacity_bits: float
+    loops: Loops,
+    option: _Option,
+    base: float,
+    crossing: tuple[tuple[str, ...], ...],
+    capacity_bits: float,
+    pricing: Pricing,
 ) -> Tiling | None:
     """``option`` with what crosses passes kept as far as it fits; None when not even single granules fit."""
     region = loops.region
-    root: dict[str, tuple[float, float]] = {}
-    for tensor, depth in option.depths:
-        (chosen,) = (o for o in _options(loops, tensor) if o.depths == ((tensor, depth),))
-        root[tensor] = (chosen.read, chosen.write)
-    for tensor in region.sent:
-        if tensor not in root or tensor in region.loaded or region.carried.get(tensor):
-            read, write = root.get(tensor, (0.0, 0.0))
-            root[tensor] = (read, write + float(region.sent_elements(tensor)) * region.uses[tensor].bits)
+    root = {tensor: (read, write) for tensor, _, read, write in option.moves}
+    for tensor in _streaming(loops):
+        read, write = root.get(tensor, (0.0, 0.0))
+        root[tensor] = (read, write + _sent_bits(region, tensor))
     used = option.bits + base
-    spilled = 0.0
+    kept = spilled = 0.0
     if crossing and loops.stream is not None:
         granules = math.ceil(region.size[loops.stream] / loops.granule[loops.stream])
         slab = {**loops.tile(loops.outer), loops.stream: loops.granule[loops.stream]}
@@ -252,10 +281,8 @@ def _finished(
         if used + each * granules > capacity_bits:
             tile = loops.tile(len(loops.nest))
             used += sum(region.elements(t, tile) * region.uses[t].bits for group in crossing for t in group)
-            if used > capacity_bits:
-                return None
-            kept = int((capacity_bits - used) // each)
-        used += each * kept
+            kept = (capacity_bits - used) // each
+        used += each * max(0.0, kept)
         spilled = 1.0 - kept / granules
         levels = region.levels[loops.stream]
         for tensor in itertools.chain.from_iterable(crossing) if spilled else ():
@@ -266,13 +293,15 @@ def _finished(
             root[tensor] = (read + bits * len(later), write + bits)
     if used > capacity_bits:
         return None
+    reads, writes = (sum(bits[way] for bits in root.values()) for way in (0, 1))
     return Tiling(
         loops=loops,
-        depths=dict(option.depths),
+        depths={tensor: depth for tensor, depth, _, _ in option.moves},
         crossing=tuple(itertools.chain.from_iterable(crossing)),
         spilled=spilled,
         root=root,
         usage_bits=used,
-        read_bits=sum(read for read, _ in root.values()),
-        write_bits=sum(write for _, write in root.values()),
+        read_bits=reads,
+        write_bits=writes,
+        prices=pricing(reads, writes),
     )

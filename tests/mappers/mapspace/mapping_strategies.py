@@ -22,7 +22,7 @@ class Case:
     hierarchy: Hierarchy
 
 
-def einsum(text: str, sizes: dict[str, int], intermediates: tuple[str, ...] = (), bits: int = 1) -> EinsumProblem:
+def einsum(text: str, sizes: dict[str, int], intermediates: tuple[str, ...] = ()) -> EinsumProblem:
     """An Einsum from text such as ``Z m n = A m k, B k n``; ``p+r`` is an axis that sums two ranks."""
     result, operands = text.split("=")
     uses = []
@@ -30,7 +30,7 @@ def einsum(text: str, sizes: dict[str, int], intermediates: tuple[str, ...] = ()
         name, *axes = part.split()
         role = "output" if place == len(operands.split(",")) else ("input", "weight")[min(place, 1)]
         terms = tuple(Axis(tuple((rank, 1) for rank in axis.split("+"))) for axis in axes)
-        uses.append(TensorUse(name, role, bits + place, terms, name in intermediates))  # type: ignore[arg-type]
+        uses.append(TensorUse(name, role, 1 + ord(name[0]) % 3, terms, name in intermediates))  # type: ignore[arg-type]
     ranks = dict.fromkeys(rank for use in uses for axis in use.axes for rank, _ in axis.terms)
     points = 1
     for rank in ranks:
