@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from hw.spec.hierarchy import Hierarchy
 from mappers.mapspace.constraints import Constraints
 from mappers.mapspace.problem import EinsumProblem
-from mappers.search.kernel import OBJECTIVES, enumerate_nests
+from mappers.search.goal import Goal
+from mappers.search.kernel import enumerate_nests
 from mappers.search.placement import Placement, placements
 from mappers.search.spreading import Lane, spreadings
 from mappers.search.tables import Tables, build_tables
@@ -97,22 +98,22 @@ def configurations(
 
 
 def best_nest(
-    problem: EinsumProblem, choices: tuple[Configuration, ...], objective: str, others: tuple[float, float] = (0.0, 0.0)
+    problem: EinsumProblem, choices: tuple[Configuration, ...], goal: Goal
 ) -> tuple[Candidate | None, int]:
-    """The nest of least objective over all configurations, sharing nothing; and how many partial nests were judged.
+    """The nest of least ``goal`` over all configurations; and how many partial nests were judged.
 
-    Intermediates that may stay on chip do so for free here, so the result bounds what any fusion can reach.
+    Intermediates that may stay on chip do so wherever it suits this Einsum, so the result bounds what any fusion can
+    reach.
     """
     best: Candidate | None = None
     bound = (math.inf, math.inf)
     evaluated = 0
-    for choice in sorted(choices, key=lambda c: _least(c, objective, others)):
-        if _least(choice, objective, others) >= bound:
+    for choice in sorted(choices, key=lambda c: goal.measure(*c.floor)):
+        if goal.measure(*choice.floor) >= bound:
             break
         start = _finest_batch(problem, choice.tables)
-        nothing = np.zeros_like(choice.shared)
         values, prefix, nodes, options, count = enumerate_nests(
-            choice.tables, choice.sizes, start, nothing, OBJECTIVES[objective], others, bound, keep_all=False
+            choice.tables, choice.sizes, start, choice.shared, goal, bound, keep_all=False
         )
         evaluated += count
         if len(values) == 0:
@@ -120,7 +121,7 @@ def best_nest(
         last = values[-1]
         row = _Row(float(last[0]), float(last[1]), float(last[2]), (), 0.0, choice, int(prefix[-1]), nodes[-1], options[-1])
         found = _candidate(problem, row)
-        reached = _value(found, objective, others)
+        reached = goal.measure(found.energy_j, found.latency_s)
         if best is None or reached < bound:
             best, bound = found, reached
     return best, evaluated
@@ -129,8 +130,7 @@ def best_nest(
 def shared_nests(
     problem: EinsumProblem,
     choices: tuple[Configuration, ...],
-    objective: str,
-    others: tuple[float, float],
+    goal: Goal,
     bound: float,
     batch: dict[str, int],
     cuts: int,
@@ -146,14 +146,13 @@ def shared_nests(
     groups: dict[bytes, list[_Row]] = {}
     whole = np.array([rank in batch for rank in problem.ranks], dtype=np.bool_)
     for choice in choices:
-        if _least(choice, objective, others)[0] > bound * (1 + 1e-12):
+        if goal.measure(*choice.floor)[0] > bound * (1 + 1e-12):
             continue
         start = _start(problem, choice, batch)
         if start is None:
             continue
         values, prefix, nodes, options, count = enumerate_nests(
-            choice.tables, choice.sizes, start, choice.shared, OBJECTIVES[objective], others,
-            (bound, math.inf), keep_all=True, whole=whole, cuts=cuts,
+            choice.tables, choice.sizes, start, choice.shared, goal, (bound, math.inf), keep_all=True, whole=whole, cuts=cuts,
             allowed=_codes(problem, choice, tiles),
         )  # fmt: skip
         evaluated += count
@@ -250,22 +249,6 @@ def _floor(tables: Tables) -> tuple[float, float]:
         metrics += t.parent_weight[n] * np.prod(t.parent_count[n][:, 0]) * moved
         metrics += t.child_weight[n] * np.prod(t.child_count[n][:, 0]) * moved
     return float(metrics[0]), float(metrics[1:].max())
-
-
-def _least(choice: Configuration, objective: str, others: tuple[float, float]) -> tuple[float, float]:
-    return _measure(choice.floor[0] + others[0], choice.floor[1] + others[1], objective)
-
-
-def _value(candidate: Candidate, objective: str, others: tuple[float, float]) -> tuple[float, float]:
-    return _measure(candidate.energy_j + others[0], candidate.latency_s + others[1], objective)
-
-
-def _measure(energy_j: float, latency_s: float, objective: str) -> tuple[float, float]:
-    if objective == "energy":
-        return energy_j, latency_s
-    if objective == "latency":
-        return latency_s, energy_j
-    return energy_j * latency_s, energy_j
 
 
 def _finest_batch(problem: EinsumProblem, tables: Tables) -> NDArray[np.int64]:

@@ -18,12 +18,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from mappers.search.goal import CODES, Goal
 from mappers.search.tables import Tables
 
-__all__ = ["ENERGY", "LATENCY", "OBJECTIVES", "Records", "enumerate_nests"]
-
-ENERGY, LATENCY, EDP = 0, 1, 2
-OBJECTIVES = {"energy": ENERGY, "latency": LATENCY, "edp": EDP}
+__all__ = ["Records", "enumerate_nests"]
 
 Records = tuple[
     NDArray[np.float64], NDArray[np.int64], NDArray[np.int16], NDArray[np.int16], int
@@ -35,8 +33,7 @@ def enumerate_nests(
     sizes: NDArray[np.float64],
     start: NDArray[np.int64],
     shared: NDArray[np.bool_],
-    objective: int,
-    others: tuple[float, float],
+    goal: Goal,
     bound: tuple[float, float],
     keep_all: bool,
     whole: NDArray[np.bool_] | None = None,
@@ -46,8 +43,8 @@ def enumerate_nests(
     """Walk all nests of one configuration.
 
     ``shared`` marks the stores of intermediates that stay on chip: they come first, under loops over their own ranks
-    only. ``others`` are the energy and latency that the rest of the cascade needs at least; nests whose objective with
-    them exceeds ``bound`` (the second number breaks ties, by the other measure) are cut. With ``keep_all`` the
+    only. Nests with which the whole cascade's ``goal`` must exceed ``bound`` (the second number breaks ties, by the
+    other measure) are cut. With ``keep_all`` the
     Pareto-optimal nests (energy, latency, bits in the level below the root after the shared stores) for each way to
     place the shared stores come back, otherwise the best one. Before the last shared store at
     most ``cuts`` cuts are made, none of ranks that are ``whole``; when ``cuts`` is limited, only shared stores make them.
@@ -59,7 +56,8 @@ def enumerate_nests(
     result: Records = _enumerate(
         t.node_tensor, t.node_level, t.relevant, t.parent_count, t.child_count, t.parent_weight, t.child_weight, t.base,
         t.extent, t.pieces, t.axis_rank, t.axis_step, t.windowed, t.bits, t.capacity, t.next_start, t.next_option,
-        t.fixed, t.once, sizes, start, shared, objective, others[0], others[1], bound[0], bound[1], keep_all, uncut, cuts, *(allowed or _no_limits(len(t.node_tensor), len(sizes))),
+        t.fixed, t.once, sizes, start, shared, CODES[goal.objective], goal.exchange,
+        goal.rest.energy_j, goal.rest.latency_s, goal.rest.mix_s, bound[0], bound[1], keep_all, uncut, cuts, *(allowed or _no_limits(len(t.node_tensor), len(sizes))),
     )  # fmt: skip
     return result
 
@@ -69,12 +67,24 @@ def _no_limits(nodes: int, ranks: int) -> tuple[NDArray[np.int64], NDArray[np.in
 
 
 @njit(cache=True)
-def _objective(objective: int, energy: float, latency: float) -> tuple[float, float]:
-    if objective == 0:
+def _measure(
+    code: int, exchange: float, rest_j: float, rest_s: float, rest_mix: float, energy_j: float, latency_s: float
+) -> tuple[float, float]:
+    """``Goal.measure``, compiled."""
+    energy = energy_j + rest_j
+    latency = latency_s + rest_s
+    if code == 0:
         return energy, latency
-    if objective == 1:
+    if code == 1:
         return latency, energy
-    return energy * latency, energy
+    if code == 3:
+        return exchange * energy + latency, energy
+    value = energy * latency
+    if exchange > 0.0:
+        slow = max(rest_s, rest_mix - exchange * rest_j)
+        hungry = max(rest_j, (rest_mix - rest_s) / exchange)
+        value = max(value, min(energy * (latency_s + slow), (energy_j + hungry) * latency))
+    return value, energy
 
 
 @njit(cache=True)
@@ -111,7 +121,7 @@ def _enumerate(
     node_tensor: Any, node_level: Any, relevant: Any, parent_count: Any, child_count: Any, parent_weight: Any,
     child_weight: Any, base: Any, extent: Any, pieces: Any, axis_rank: Any, axis_step: Any, windowed: Any, bits: Any,
     capacity: Any, next_start: Any, next_option: Any, fixed: Any, once: Any, sizes: Any, start: Any, shared: Any,
-    objective: int, e_other: float, l_other: float, best: float, best_tie: float, keep_all: bool,
+    code: int, exchange: float, rest_j: float, rest_s: float, rest_mix: float, best: float, best_tie: float, keep_all: bool,
     uncut: Any, cuts: int, codes: Any, code_range: Any, code_weight: Any,
 ) -> Any:  # fmt: skip
     n_nodes = node_tensor.size
@@ -302,7 +312,7 @@ def _enumerate(
         latency = 0.0
         for x in range(1, n_metrics):
             latency = max(latency, lb[x])
-        value, tie = _objective(objective, energy + e_other, latency + l_other)
+        value, tie = _measure(code, exchange, rest_j, rest_s, rest_mix, energy, latency)
         hopeless = value > best * slack or (not keep_all and value * slack >= best and tie * slack >= best_tie)
         worse = hopeless
         if shared_left == 0 and total_shared > 0 and shared[n]:

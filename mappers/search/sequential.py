@@ -33,6 +33,7 @@ from mappers.search.einsum import (
     no_room,
     shared_nests,
 )
+from mappers.search.goal import Floor, Goal, total
 from mappers.search.join import join
 from mappers.search.spreading import divisors
 
@@ -45,15 +46,6 @@ CUTS = (0, 1, 2)
 Progress = Callable[[str, float], None]
 STEPS = (1e-9, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 100.0)
 """How far above the bound to look, relative to it, before the search falls back on the best mapping known."""
-
-
-@dataclass(frozen=True)
-class _Least:
-    """What an Einsum needs at least, each measure by a nest of its own."""
-
-    energy_j: float
-    latency_s: float
-    evaluated: int
 
 
 @dataclass(frozen=True)
@@ -85,20 +77,14 @@ def search_sequential(
     machine = hierarchy.model_dump_json(by_alias=True)
     with _pool(workers, len(distinct)) as run:
         tell("bounds of each Einsum", 0.0)
-        arguments = [(p, machine, c, imperfect) for p, c in distinct]
-        least_of = dict(zip(distinct, run(_least, arguments), strict=True))
-        least = [least_of[s.problem, s.constraints] for s in shapes]
-        evaluated = sum(found.evaluated for found in least_of.values())
-        energy_floor = math.fsum(found.energy_j for found in least)
-        latency_floor = math.fsum(found.latency_s for found in least)
-        floor = _value(objective, energy_floor, latency_floor)
-        totals = (energy_floor, latency_floor)
-        best, count = _unfused(shapes, least, totals, machine, objective, imperfect, run)
+        least, goal, evaluated = _floors(shapes, objective, machine, imperfect, run)
+        floor = replace(goal, rest=total(least)).measure(0.0, 0.0)[0]
+        best, count = _unfused(shapes, least, goal, machine, imperfect, run)
         evaluated += count
         reached = _total(objective, best)
         proven = reached
         if problem.intermediates and constraints.fuse:
-            task = _Joint(problem, hierarchy, machine, objective, imperfect, shapes, least, totals, run, stop)
+            task = _Joint(problem, hierarchy, machine, goal, imperfect, shapes, least, floor, run, stop)
             proven = floor
             for step in STEPS:  # look just above the floor first: what is found there needs no further proof
                 bound = min(floor * (1.0 + step), reached)
@@ -124,6 +110,35 @@ def search_sequential(
     )  # fmt: skip
 
 
+def _floors(
+    shapes: list[_Shape], objective: str, machine: str, imperfect: bool, run: Callable[..., list[Any]]
+) -> tuple[list[Floor], Goal, int]:
+    """What each Einsum needs at least; for products also by the exchange of seconds for joules at those."""
+    distinct = list(dict.fromkeys((s.problem, s.constraints) for s in shapes))
+    evaluated = 0
+
+    def least(goal: Goal) -> dict[Any, Candidate]:
+        nonlocal evaluated
+        found = run(_best, [(p, machine, c, imperfect, goal) for p, c in distinct])
+        evaluated += sum(count for _, count in found)
+        return {key: nest for key, (nest, _) in zip(distinct, found, strict=True)}
+
+    energy, latency = least(Goal("energy")), least(Goal("latency"))
+    joules = math.fsum(energy[s.problem, s.constraints].energy_j for s in shapes)
+    seconds = math.fsum(latency[s.problem, s.constraints].latency_s for s in shapes)
+    goal = Goal(objective, seconds / joules if objective == "edp" and joules > 0.0 else 0.0)
+    mix = least(Goal("mix", goal.exchange)) if goal.exchange else latency
+    floors = {
+        key: Floor(
+            energy[key].energy_j,
+            latency[key].latency_s,
+            goal.exchange * mix[key].energy_j + mix[key].latency_s,
+        )
+        for key in distinct
+    }
+    return [floors[s.problem, s.constraints] for s in shapes], goal, evaluated
+
+
 def _value(objective: str, energy_j: float, latency_s: float) -> float:
     return {"energy": energy_j, "latency": latency_s, "edp": energy_j * latency_s}[objective]
 
@@ -141,28 +156,6 @@ def _total(objective: str, chosen: Iterable[Candidate]) -> float:
     return _value(objective, *_sums(chosen))
 
 
-def _suffix(least: list[_Least]) -> list[tuple[float, float]]:
-    """What the Einsums from each place on need at least."""
-    rest = [(0.0, 0.0)]
-    for found in reversed(least):
-        rest.append((rest[-1][0] + found.energy_j, rest[-1][1] + found.latency_s))
-    return rest[::-1]
-
-
-def _batch_ranks(problem: CascadeProblem) -> tuple[str, ...]:
-    uses = [use for einsum in problem.einsums for use in einsum.uses]
-    common = set(problem.einsums[0].ranks)
-    for use in uses:
-        common &= use.ranks
-    return tuple(rank for rank in problem.einsums[0].ranks if rank in common)
-
-
-def _lane_limit(hierarchy: Hierarchy) -> int:
-    """The most coordinates of a rank which all tensors have that a machine can work on at once."""
-    fanouts = [c.fanout for c in (*hierarchy.levels.values(), *hierarchy.units.values())]
-    return math.prod(dimension.size for fanout in fanouts for dimension in fanout.values() if dimension.reuse is None)
-
-
 @dataclass
 class _Joint:
     """The joint search of one cascade: enumerate each Einsum's nests within a bound, then join them."""
@@ -170,11 +163,11 @@ class _Joint:
     problem: CascadeProblem
     hierarchy: Hierarchy
     machine: str
-    objective: str
+    goal: Goal
     imperfect: bool
     shapes: list[_Shape]
-    least: list[_Least]
-    floors: tuple[float, float]
+    least: list[Floor]
+    floor: float
     run: Callable[..., list[Any]]
     stop: Callable[[], bool]
     evaluated: int = 0
@@ -186,7 +179,6 @@ class _Joint:
         and the first that reaches the floor ends the search. With no limit all combinations are joined.
         """
         best: list[Candidate] | None = None
-        floor = _value(self.objective, *self.floors)
         for limit in cuts:
             gathered: list[list[Candidate]] = [[] for _ in self.shapes]
             for batch in self._batches():
@@ -197,8 +189,8 @@ class _Joint:
                     continue
                 found = self._join(lists, bound)
                 if found is not None:
-                    best, bound = found, _total(self.objective, found)
-                if bound <= floor * (1.0 + 1e-9) and best is not None or self.stop():
+                    best, bound = found, _total(self.goal.objective, found)
+                if bound <= self.floor * (1.0 + 1e-9) and best is not None or self.stop():
                     return best
             if limit == ANY:
                 best = self._join(gathered, bound) or best
@@ -219,14 +211,16 @@ class _Joint:
         return sorted(chosen, key=lambda batch: abs(math.log(lanes / math.prod(batch.values()))))
 
     def _enumerate(self, bound: float, batch: dict[str, int], cuts: int) -> list[list[Candidate]]:
-        """Each Einsum's nests. Those that only pass values on have nests for almost any tile: they come last, and
+        """Each Einsum's nests, only for tiles that the Einsums beside it can use as far as these are known.
 
-        only for tiles that a contraction beside them can use.
+        Those with few intermediates come first, and contractions before what only passes values on: the less an
+        Einsum has to move, the more tiles are all the same to it.
         """
         einsums = self.problem.einsums
         found: dict[int, list[Candidate]] = {}
-        firsts = [place for place, einsum in enumerate(einsums) if einsum.contraction]
-        for round_ in (firsts, [place for place in range(len(einsums)) if place not in firsts]):
+        freedom = [(not e.contraction, sum(use.intermediate for use in e.uses)) for e in einsums]
+        for most in sorted(set(freedom)):
+            round_ = [place for place, mine in enumerate(freedom) if mine == most]
             jobs: dict[tuple[Any, ...], list[int]] = {}
             for place in round_:
                 jobs.setdefault(self._job(place, bound, batch, cuts, found), []).append(place)
@@ -240,7 +234,7 @@ class _Joint:
         self, place: int, bound: float, batch: dict[str, int], cuts: int, found: dict[int, list[Candidate]]
     ) -> tuple[Any, ...]:
         shape, mine = self.shapes[place], self.least[place]
-        others = (self.floors[0] - mine.energy_j, self.floors[1] - mine.latency_s)
+        goal = replace(self.goal, rest=total(self.least).without(mine))
         number = {rank: f"r{index}" for index, rank in enumerate(shape.ranks)}
         top = tuple((number[rank], tile) for rank, tile in batch.items())
         limits = []
@@ -257,24 +251,23 @@ class _Joint:
             )
             limits.append((f"T{index}", frozenset(renamed)))
         return (
-            shape.problem, self.machine, shape.constraints, self.imperfect, self.objective, others, bound, top, cuts,
+            shape.problem, self.machine, shape.constraints, self.imperfect, goal, bound, top, cuts,
             tuple(limits),
         )  # fmt: skip
 
     def _join(self, lists: list[list[Candidate]], bound: float) -> list[Candidate] | None:
         if not all(lists):
             return None
-        suffix = _suffix(self.least)
+        goals = [replace(self.goal, rest=total(self.least[done:])) for done in range(len(self.least) + 1)]
 
         def admissible(energy_j: float, latency_s: float, done: int) -> bool:
-            rest_j, rest_s = suffix[done]
-            return _value(self.objective, energy_j + rest_j, latency_s + rest_s) <= bound * (1 + 1e-12)
+            return goals[done].measure(energy_j, latency_s)[0] <= bound * (1 + 1e-12)
 
         path = self.hierarchy.path(lists[0][0].placement.unit)
         capacity = self.hierarchy.levels[path[1]].capacity_bytes
         found = join(
             self.problem, lists, math.inf if capacity is None else capacity * 8.0, admissible,
-            lambda e, t: _ranked(self.objective, e, t), self.objective != "edp", self.stop,
+            lambda e, t: _ranked(self.goal.objective, e, t), self.goal.objective != "edp", self.stop,
         )  # fmt: skip
         return None if found is None else list(found.chosen)
 
@@ -291,29 +284,30 @@ def _tiles_of(candidates: list[Candidate], tensor: str) -> frozenset[Tile]:
 
 def _unfused(
     shapes: list[_Shape],
-    least: list[_Least],
-    floors: tuple[float, float],
+    least: list[Floor],
+    goal: Goal,
     machine: str,
-    objective: str,
     imperfect: bool,
     run: Callable[..., list[Any]],
 ) -> tuple[list[Candidate], int]:
     """The best mapping with every intermediate passed through the root: always there if anything is."""
     apart = [replace(shape, constraints=replace(shape.constraints, fuse=False)) for shape in shapes]
-    others = {
-        (s.problem, s.constraints): (floors[0] - mine.energy_j, floors[1] - mine.latency_s)
+    objective = goal.objective
+    everything = total(least)
+    goals = {
+        (s.problem, s.constraints): replace(goal, rest=everything.without(mine))
         for s, mine in zip(apart, least, strict=True)
     }
-    jobs = [(p, machine, c, imperfect, objective, rest) for (p, c), rest in others.items()]
-    bests = dict(zip(others, run(_best, jobs), strict=True))
+    jobs = [(p, machine, c, imperfect, mine) for (p, c), mine in goals.items()]
+    bests = dict(zip(goals, run(_best, jobs), strict=True))
     evaluated = sum(count for _, count in bests.values())
     chosen = [_named(bests[s.problem, s.constraints][0], s) for s in apart]
     if objective != "edp":
         return chosen, evaluated
     # The least product of sums is not the sum of least products: look at each Einsum's energy-latency front.
     bound = _total(objective, chosen)
-    jobs = [(p, machine, c, imperfect, objective, rest, bound, (), ANY, ()) for (p, c), rest in others.items()]
-    fronts = dict(zip(others, run(_shared, jobs), strict=True))
+    jobs = [(p, machine, c, imperfect, mine, bound, (), ANY, ()) for (p, c), mine in goals.items()]
+    fronts = dict(zip(goals, run(_shared, jobs), strict=True))
     evaluated += sum(count for _, count in fronts.values())
     totals: list[tuple[float, float, tuple[Candidate, ...]]] = [(0.0, 0.0, ())]
     for shape in apart:
@@ -340,25 +334,11 @@ def _choices(
     return configurations(problem, Hierarchy.model_validate_json(machine), constraints, imperfect)
 
 
-def _least(problem: EinsumProblem, machine: str, constraints: Constraints, imperfect: bool) -> _Least:
-    choices = _choices(problem, machine, constraints, imperfect)
-    energy, first = best_nest(problem, choices, "energy")
-    latency, second = best_nest(problem, choices, "latency")
-    if energy is None or latency is None:
-        raise no_room(problem, choices)
-    return _Least(energy.energy_j, latency.latency_s, first + second)
-
-
 def _best(
-    problem: EinsumProblem,
-    machine: str,
-    constraints: Constraints,
-    imperfect: bool,
-    objective: str,
-    others: tuple[float, float],
+    problem: EinsumProblem, machine: str, constraints: Constraints, imperfect: bool, goal: Goal
 ) -> tuple[Candidate, int]:
     choices = _choices(problem, machine, constraints, imperfect)
-    best, count = best_nest(problem, choices, objective, others)
+    best, count = best_nest(problem, choices, goal)
     if best is None:
         raise no_room(problem, choices)
     return best, count
@@ -369,15 +349,14 @@ def _shared(
     machine: str,
     constraints: Constraints,
     imperfect: bool,
-    objective: str,
-    others: tuple[float, float],
+    goal: Goal,
     bound: float,
     batch: tuple[tuple[str, int], ...],
     cuts: int,
     tiles: tuple[tuple[str, frozenset[Tile]], ...],
 ) -> tuple[list[Candidate], int]:
     choices = _choices(problem, machine, constraints, imperfect)
-    return shared_nests(problem, choices, objective, others, bound, dict(batch), cuts, dict(tiles))
+    return shared_nests(problem, choices, goal, bound, dict(batch), cuts, dict(tiles))
 
 
 class _pool:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from mappers.mapspace.problem import CascadeProblem, EinsumProblem
 from mappers.search.pipelined.local import Placement
 from mappers.search.pipelined.machine import Array, Dimension, Machine
 from mappers.search.pipelined.region import Region
 
-__all__ = ["Layouts", "layouts", "options", "resident"]
+__all__ = ["Layouts", "blocked", "layouts", "options", "resident"]
 
 Layouts = tuple[tuple[str | None, ...] | None, ...]
 """For each array with one layout its ranks by dimension; None for the others."""
@@ -35,19 +35,12 @@ def layouts(problem: CascadeProblem, machine: Machine) -> Iterator[tuple[Layouts
             continue
         by_use: dict[float, list[tuple[str | None, ...] | None]] = {}
         for ranks in _spreads(array, {rank: size for rank, size in sizes.items() if size > 1}):
-            if any(not _blocked(array, ranks, einsum) for einsum in problem.einsums):
+            if any(not blocked(array, ranks, einsum) for einsum in problem.einsums):
                 by_use.setdefault(min(1.0, _use(array, ranks, sizes)), []).append(ranks)
         ranked.append([by_use[use] for use in sorted(by_use, reverse=True)] or [[None]])
     for grade in range(max(len(groups) for groups in ranked)):
-        allowed = [_small_first(itertools.chain.from_iterable(groups[: grade + 1]), sizes) for groups in ranked]
+        allowed = [list(itertools.chain.from_iterable(groups[: grade + 1])) for groups in ranked]
         yield tuple(itertools.product(*allowed))
-
-
-def _small_first(
-    found: Iterable[tuple[str | None, ...] | None], sizes: Mapping[str, int]
-) -> list[tuple[str | None, ...] | None]:
-    """Layouts of small ranks first: their granules leave more room, so a good mapping is found early."""
-    return sorted(found, key=lambda ranks: math.prod(sizes[rank] for rank in ranks or () if rank is not None))
 
 
 def options(
@@ -75,7 +68,7 @@ def options(
         legal: list[tuple[float, Placement]] = []
         for ranks in candidates:
             placement = Placement(index, ranks)
-            if _blocked(array, ranks, einsum):
+            if blocked(array, ranks, einsum):
                 continue
             here = resident(machine, whole, place, placement, before, fused, spilled)
             if array.unit.operand_buses and not _on_buses(array, ranks, einsum, here):
@@ -142,8 +135,8 @@ def _use(array: Array, ranks: tuple[str | None, ...], sizes: Mapping[str, int]) 
     return math.prod(shares)
 
 
-def _blocked(array: Array, ranks: tuple[str | None, ...], einsum: EinsumProblem) -> bool:
-    """True when the Einsum cannot be spread so: nothing to spread, a step after the other, or a sum nobody passes on."""
+def blocked(array: Array, ranks: tuple[str | None, ...], einsum: EinsumProblem) -> bool:
+    """True when the Einsum has nothing to spread there, takes one step after another, or sums what nobody passes on."""
     return any(_bars(dimension, rank, einsum) for dimension, rank in zip(array.dimensions, ranks, strict=True))
 
 
@@ -155,9 +148,7 @@ def _bars(dimension: Dimension, rank: str | None, einsum: EinsumProblem) -> bool
     return rank not in einsum.output.ranks and not dimension.reduces
 
 
-def _on_buses(
-    array: Array, ranks: tuple[str | None, ...], einsum: EinsumProblem, here: frozenset[str]
-) -> bool:
+def _on_buses(array: Array, ranks: tuple[str | None, ...], einsum: EinsumProblem, here: frozenset[str]) -> bool:
     if len(array.dimensions) < 2:
         return True
     return all(

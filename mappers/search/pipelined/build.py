@@ -1,42 +1,43 @@
-"""The mapping tree and the cost report of a pipelined mapping, and bounds that hold whatever the mapping."""
+"""The cost report of a pipelined mapping, and bounds that hold whatever the mapping."""
 
 from __future__ import annotations
 
 import math
 
-from mappers.mapspace.mapping import Branch, Compute, Loop, Mapping, Nest, Node, Spread, Store
+from mappers.mapspace.mapping import Branch, Mapping
 from mappers.mapspace.problem import CascadeProblem
 from mappers.mapspace.report import EinsumCost, MappingCost, Traffic
 from mappers.search.pipelined.bound import Part
 from mappers.search.pipelined.machine import Machine
 from mappers.search.pipelined.region import Region
 from mappers.search.pipelined.tiling import Tiling
+from mappers.search.pipelined.trees import region_nest
 
 __all__ = ["bounds_of", "build"]
 
 
 def build(
-    problem: CascadeProblem, machine: Machine, parts: tuple[Part, ...], chosen: tuple[Tiling, ...]
+    problem: CascadeProblem, machine: Machine, chosen: tuple[tuple[Part, Tiling], ...]
 ) -> tuple[Mapping, MappingCost]:
-    """The tree and the costs of ``parts`` under their tilings."""
-    nests = tuple(_nest(machine, part, tiling) for part, tiling in zip(parts, chosen, strict=True))
+    """The tree and the costs of regions under their tilings."""
+    nests = tuple(region_nest(machine, part, tiling) for part, tiling in chosen)
     nest = nests[0] if len(nests) == 1 else (Branch("sequential", nests),)
     latency_s = energy_j = 0.0
     einsums: list[EinsumCost] = []
     useful: dict[str, float] = {array.name: 0.0 for array in machine.arrays}
-    for part, tiling in zip(parts, chosen, strict=True):
+    for part, tiling in chosen:
         costs = [_einsum_cost(machine, part, tiling, index) for index in range(len(part.places))]
         einsums += costs
         busiest: dict[str, float] = {}
-        for cost in costs:
-            energy_j += sum(cost.energy_j.values())
-            for name, seconds in cost.times_s.items():
+        for one in costs:
+            energy_j += sum(one.energy_j.values())
+            for name, seconds in one.times_s.items():
                 busiest[name] = busiest.get(name, 0.0) + seconds
         ports = _port_seconds(machine, costs)
         latency_s += max(part.steady_s, *busiest.values(), *ports) + part.fill_s
         for placement, local in zip(part.placements, part.locals, strict=True):
             useful[machine.arrays[placement.array].name] += local.busy_s * local.useful
-    usage = {machine.buffer: max(tiling.usage_bits for tiling in chosen)}
+    usage = {machine.buffer: max(tiling.usage_bits for _, tiling in chosen)}
     cost = MappingCost(
         einsums=tuple(einsums),
         latency_s=latency_s,
@@ -79,50 +80,12 @@ def _einsum_cost(machine: Machine, part: Part, tiling: Tiling, index: int) -> Ei
             for bits in tensors.values()
         )
     times = {array.name: local.busy_s}
-    moved = [(sum(t.read_bits for t in row.values()), sum(t.write_bits for t in row.values())) for row in (root, buffer)]
+    moved = [
+        (sum(t.read_bits for t in row.values()), sum(t.write_bits for t in row.values())) for row in (root, buffer)
+    ]
     times[machine.root] = machine.root_seconds(*moved[0])
     times[machine.buffer] = machine.buffer_seconds(*moved[1])
     return EinsumCost(einsum.name, array.name, times, energy, traffic, local.useful)
-
-
-def _nest(machine: Machine, part: Part, tiling: Tiling) -> Nest:
-    """Loops around all passes with the stores below them, then each Einsum's own granules, interleaved."""
-    region, loops = part.region, tiling.loops
-    shared: list[Node] = [Store(machine.root, tensor) for tensor in tiling.root]
-    shared += [Loop(rank, part.granule[rank]) for rank in region.batch if part.granule[rank] < region.size[rank]]
-    depths = {tensor: depth for tensor, depth in tiling.depths.items() if depth <= loops.outer}
-    depths |= dict.fromkeys(tiling.crossing, loops.outer)
-    for depth in range(loops.outer + 1):
-        shared += [Store(machine.buffer, tensor) for tensor, at in depths.items() if at == depth]
-        shared += [Loop(*loop) for loop in loops.nest[depth : depth + 1] if depth < loops.outer]
-    nests = tuple(_einsum_nest(machine, part, tiling, index, set(depths)) for index in range(len(part.places)))
-    return (*shared, Branch("pipelined", nests))
-
-
-def _einsum_nest(machine: Machine, part: Part, tiling: Tiling, index: int, above: set[str]) -> Nest:
-    region, loops = part.region, tiling.loops
-    einsum = region.einsums[index]
-    placement = part.placements[index]
-    array = machine.arrays[placement.array]
-    nest: list[Node] = []
-    for depth in range(loops.outer, len(loops.nest) + 1):
-        for use in einsum.uses:
-            if use.tensor not in above and tiling.depths.get(use.tensor, -1) == depth:
-                nest.append(Store(machine.buffer, use.tensor))
-        nest += [Loop(*loop) for loop in loops.nest[depth : depth + 1] if loop[0] in einsum.size]
-    for use in einsum.uses:
-        if use.tensor not in above and use.tensor not in tiling.depths and use.tensor in part.buffered:
-            nest.append(Store(machine.buffer, use.tensor))
-    lanes = placement.factors(array, einsum)
-    kept = region.uses[stationary].ranks if (stationary := part.locals[index].stationary) else frozenset()
-    walked = [rank for rank, size in einsum.sizes if min(part.granule[rank], size) > lanes.get(rank, 1)]
-    nest += [Loop(rank, lanes.get(rank, 1)) for rank in sorted(walked, key=lambda rank: rank not in kept)]
-    if array.registers is not None:
-        nest += [Store(array.registers, tensor) for tensor in part.locals[index].registers]
-    for dimension, rank in zip(array.dimensions, placement.ranks, strict=True):
-        if rank is not None and lanes.get(rank, 1) > 1:
-            nest.append(Spread(dimension.component, dimension.name, rank, lanes[rank]))
-    return (*nest, Compute(einsum.name, array.name))
 
 
 def bounds_of(machine: Machine, whole: Region) -> dict[str, float]:

@@ -25,7 +25,7 @@ from mappers.mapspace.problem import EinsumProblem, TensorUse
 from mappers.search.pipelined.machine import Array, Machine
 from mappers.search.pipelined.region import Region
 
-__all__ = ["Local", "Placement", "local_cost"]
+__all__ = ["Local", "Placement", "granule_seconds", "local_cost"]
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,12 @@ class Placement:
 
 @dataclass(frozen=True)
 class Local:
-    """``busy_s`` for the whole problem, ``granule_s`` for one granule; bits by tensor as (read, written).
+    """``busy_s`` for the whole problem; bits by tensor as (read, written).
 
     ``useful`` is the share of the array's lanes that has work while the Einsum runs.
     """
 
     busy_s: float
-    granule_s: float
     useful: float
     operations_j: float
     registers: Mapping[str, tuple[float, float]]
@@ -99,7 +98,6 @@ def local_cost(
     operations_j = energy_j * einsum.points
     return Local(
         busy_s=cycles * total / rate,
-        granule_s=cycles * math.prod(steps.values()) / rate,
         useful=einsum.points / (total * available),
         operations_j=operations_j,
         registers=best[2],
@@ -107,6 +105,14 @@ def local_cost(
         energy_j=operations_j + best[0],
         stationary=best[1],
     )
+
+
+def granule_seconds(machine: Machine, einsum: EinsumProblem, placement: Placement, granule: Mapping[str, int]) -> float:
+    """Time of one Einsum for one granule."""
+    array = machine.arrays[placement.array]
+    lanes = placement.factors(array, einsum)
+    steps = math.prod(math.ceil(min(granule[rank], size) / lanes.get(rank, 1)) for rank, size in einsum.sizes)
+    return array.point_cost(einsum)[0] * steps / (array.unit.width * array.unit.clock_hz)
 
 
 def _energy(level: Level, moves: Mapping[str, tuple[float, float]]) -> float:

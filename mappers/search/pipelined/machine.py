@@ -30,10 +30,14 @@ class Array:
     name: str
     unit: Unit
     registers: str | None
+    register_bits: float
     dimensions: tuple[Dimension, ...]
 
     def missing(self, einsum: EinsumProblem) -> str | None:
-        """What keeps the unit from computing ``einsum``: the name of an action, or None."""
+        """What keeps the unit from computing ``einsum``: an action, or a register for each of its tensors, or None."""
+        needed = sum(use.bits for use in einsum.uses)
+        if needed > self.register_bits:
+            return f"registers of {needed} bits"
         if self.unit.takes != "all" and (self.unit.takes == "contraction") != einsum.contraction:
             return "contraction" if einsum.contraction else "other than a contraction"
         if "point" in self.unit.actions:
@@ -42,10 +46,10 @@ class Array:
 
     def point_cost(self, einsum: EinsumProblem) -> tuple[float, float, float]:
         """Cycles, joules and elementary steps of one point of ``einsum``."""
-        if all(action in self.unit.actions for action, _ in einsum.operations):
-            shares = [(action, count / einsum.points) for action, count in einsum.operations]
-        else:
+        if "point" in self.unit.actions:
             shares = [("point", 1.0)]
+        else:
+            shares = [(action, count / einsum.points) for action, count in einsum.operations]
         cycles = energy = steps = 0.0
         for action, share in shares:
             action_cycles, action_energy = self.unit.cost(action)
@@ -130,7 +134,9 @@ def machine_of(hierarchy: Hierarchy) -> Machine:
             for component, sides in fanouts
             for dimension, fanout in sides.items()
         )
-        arrays.append(Array(name, unit, path[2] if len(path) == 3 else None, dimensions))
+        registers = path[2] if len(path) == 3 else None
+        capacity = hierarchy.levels[registers].capacity_bytes if registers else None
+        arrays.append(Array(name, unit, registers, math.inf if capacity is None else 8.0 * capacity, dimensions))
     if len(buffers) != 1:
         raise InputError(f"the units lie below {len(buffers)} buffers", expected, "levels")
     (buffer,) = buffers

@@ -122,9 +122,7 @@ class Region:
     @property
     def _shared(self) -> tuple[str, ...]:
         return tuple(
-            rank
-            for rank, size in self.size.items()
-            if size > 1 and rank not in self.private and rank not in self.batch
+            rank for rank, size in self.size.items() if size > 1 and rank not in self.private and rank not in self.batch
         )
 
     def _has_prologue(self, rank: str) -> bool:

@@ -5,9 +5,9 @@ more energy, than the best complete mapping. For each complete binding the tilin
 so nothing in the map space is better than what is returned. Equal runs return equal mappings.
 
 Latency is that of a steady pipeline, the slowest of arrays, buffer and root over the whole region, plus what it takes
-to fill: one granule's longest chain of dependences. Tiles of different batch coordinates and of the cut ranks interleave,
-so a recurrence bounds the time only where its own steps take longer than all other work. A region without fusion
-follows another; one that is fused spans the cascade.
+to fill: one granule's longest chain of dependences. Tiles of different batch coordinates and of the cut ranks
+interleave, so a recurrence bounds the time only where its own steps take longer than all other work. A fused region
+spans the cascade; without fusion each run of Einsums on one array is a region, and one follows the other.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from mappers.mapspace.report import SearchResult
 from mappers.search.pipelined.binding import Layouts, layouts, options
 from mappers.search.pipelined.bound import Part, Parts
 from mappers.search.pipelined.build import bounds_of, build
+from mappers.search.pipelined.floor import Floor, floor_of
 from mappers.search.pipelined.local import Placement
 from mappers.search.pipelined.machine import Machine, check_actions, machine_of
 from mappers.search.pipelined.region import Region, region_of
@@ -40,8 +41,7 @@ class _Found:
     """A complete mapping: its parts with their tilings."""
 
     rank: tuple[float, float, float]
-    parts: tuple[Part, ...]
-    chosen: tuple[Tiling, ...]
+    chosen: tuple[tuple[Part, Tiling], ...]
 
 
 def search_pipelined(
@@ -63,13 +63,12 @@ def search_pipelined(
         raise InputError("an Einsum needs what no Einsum makes in time", "a cascade in order", problem.name)
     search = _Search(problem, machine, whole, objective, limits)
     for group in layouts(problem, machine):
-        for chosen in group:
-            search.walk(chosen, ())
+        search.run(group)
         if search.best is not None:
             break
     if search.best is None:
         raise _infeasible(problem, machine, search)
-    mapping, cost = build(problem, machine, search.best.parts, search.best.chosen)
+    mapping, cost = build(problem, machine, search.best.chosen)
     value = {"energy": cost.energy_j, "latency": cost.latency_s, "edp": cost.edp}[objective]
     bounds = bounds_of(machine, whole)
     return SearchResult(
@@ -133,45 +132,50 @@ class _Search:
         self.deepest = 0
         self.smallest_bits = math.inf
         self._tilings: dict[tuple[object, ...], tuple[Tiling, ...]] = {}
-        costs = [
-            [a.point_cost(e)[:2] if a.missing(e) is None else None for a in machine.arrays] for e in problem.einsums
-        ]
-        self._joules = [
-            [cost[1] * e.points if cost else math.inf for cost in row]
-            for row, e in zip(costs, problem.einsums, strict=True)
-        ]
-        self._lanes = [
-            math.prod(d.size for d in a.dimensions) * a.unit.width * a.unit.clock_hz for a in machine.arrays
-        ]
-        self._seconds = [
-            [cost[0] * e.points / lanes if cost else math.inf for cost, lanes in zip(row, self._lanes, strict=True)]
-            for row, e in zip(costs, problem.einsums, strict=True)
-        ]
-        least = [min(row) for row in self._joules]
-        self._left_j = [sum(least[place:]) for place in range(len(least) + 1)]
 
-    def walk(self, chosen: Layouts, before: tuple[Placement, ...]) -> None:
+    def run(self, group: tuple[Layouts, ...]) -> None:
+        """Every binding under every layout of the group, those first whose first complete binding promises most."""
+        floors = [(floor_of(self.problem, self.machine, chosen), chosen) for chosen in group]
+        promising = [(self._dive(floor, chosen), floor, chosen) for floor, chosen in floors if floor.possible]
+        for _, floor, chosen in sorted(promising, key=lambda triple: triple[0]):
+            if not self._worse(*floor.least(())):
+                self._walk(floor, chosen, ())
+
+    def _dive(self, floor: Floor, chosen: Layouts) -> tuple[float, float, float]:
+        """The rank of the binding that takes the best option at each Einsum, with compulsory traffic only."""
+        before: tuple[Placement, ...] = ()
+        while len(before) < len(self.problem.einsums):
+            found = self._options(floor, chosen, before)
+            if not found:
+                return math.inf, math.inf, math.inf
+            before = (*before, found[0][1])
+        parts = self.parts.split(before, self.fused)
+        return self._rank(*self._compulsory(parts)) if parts is not None else (math.inf, math.inf, math.inf)
+
+    def _options(
+        self, floor: Floor, chosen: Layouts, before: tuple[Placement, ...]
+    ) -> list[tuple[tuple[float, float, float], Placement]]:
+        """The next Einsum's placements with the least ranks they lead to, best first."""
+        place = len(before)
+        found = options(self.problem, self.machine, self.whole, chosen, place, before, self.fused, self.spilled)
+        bounded = [(self._rank(*floor.least((*before, placement))), placement) for placement in found]
+        return sorted(bounded, key=lambda pair: (pair[0], pair[1].array))
+
+    def _compulsory(self, parts: tuple[tuple[Part, ...], ...]) -> tuple[float, float]:
+        """Time and energy that no granules and no tiling go below."""
+        least = [[part_cost(self.machine, part, *part.region.compulsory_bits) for part in ways] for ways in parts]
+        return sum(min(s for s, _ in costs) for costs in least), sum(min(j for _, j in costs) for costs in least)
+
+    def _walk(self, floor: Floor, chosen: Layouts, before: tuple[Placement, ...]) -> None:
         """Every binding that begins with ``before``."""
         place = len(before)
         self.deepest = max(self.deepest, place)
         if place == len(self.problem.einsums):
             self._complete(before)
             return
-        found = options(
-            self.problem, self.machine, self.whole, chosen, place, before, self.fused, self.spilled
-        )
-        for placement in sorted(found, key=lambda p: (self._seconds[place][p.array], p.array)):
-            after = (*before, placement)
-            if not self._worse(*self._least(after)):
-                self.walk(chosen, after)
-
-    def _least(self, placements: tuple[Placement, ...]) -> tuple[float, float]:
-        busy = [0.0] * len(self.machine.arrays)
-        joules = self._left_j[len(placements)]
-        for place, placement in enumerate(placements):
-            busy[placement.array] += self._seconds[place][placement.array]
-            joules += self._joules[place][placement.array]
-        return max(busy), joules
+        for rank, placement in self._options(floor, chosen, before):
+            if self.best is None or rank < self.best.rank:
+                self._walk(floor, chosen, (*before, placement))
 
     def _worse(self, latency_s: float, energy_j: float) -> bool:
         """True when nothing with at least this latency and energy can replace the best."""
@@ -189,16 +193,16 @@ class _Search:
         parts = self.parts.split(placements, self.fused)
         if parts is None:
             return
-        least = [part_cost(self.machine, part, *part.region.compulsory_bits) for part in parts]
-        if self._worse(sum(seconds for seconds, _ in least), sum(joules for _, joules in least)):
+        if self._worse(*self._compulsory(parts)):
             return
-        sums: list[tuple[float, float, tuple[Tiling, ...]]] = [(0.0, 0.0, ())]
-        for part in parts:
+        sums: list[tuple[float, float, tuple[tuple[Part, Tiling], ...]]] = [(0.0, 0.0, ())]
+        for ways in parts:
+            tiled = [(seconds, joules, (part, t)) for part in ways for seconds, joules, t in self._tiled(part)]
             grown = sorted(
                 (
-                    (latency + seconds, energy + joules, (*chosen, tiling))
+                    (latency + seconds, energy + joules, (*chosen, choice))
                     for latency, energy, chosen in sums
-                    for seconds, joules, tiling in self._tiled(part)
+                    for seconds, joules, choice in tiled
                 ),
                 key=lambda total: total[:2],
             )
@@ -209,7 +213,7 @@ class _Search:
         for latency, energy, chosen in sums:
             rank = self._rank(latency, energy)
             if self.best is None or rank < self.best.rank:
-                self.best = _Found(rank, parts, chosen)
+                self.best = _Found(rank, chosen)
 
     def _tiled(self, part: Part) -> list[tuple[float, float, Tiling]]:
         if part.key not in self._tilings:

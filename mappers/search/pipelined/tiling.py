@@ -197,9 +197,7 @@ def _no_worse(one: _Option, other: _Option) -> bool:
     return one.bits <= other.bits and one.first <= other.first and one.second <= other.second
 
 
-def _folded(
-    items: list[tuple[_Option, ...]], room: float, limits: list[tuple[float, float]]
-) -> tuple[_Option, ...]:
+def _folded(items: list[tuple[_Option, ...]], room: float, limits: list[tuple[float, float]]) -> tuple[_Option, ...]:
     """The sums of one option of each item that fit, that no other sum beats, and that stay below ``limits``."""
     found = [_Option(0.0, 0.0, 0.0, ())]
     for place, item in enumerate(items):
