@@ -47,14 +47,15 @@ def run_map(options: MapOptions, *, given: tuple[str, ...] = (), as_json: bool) 
                 progress=_show_progress if sys.stderr.isatty() else None,
             )
         except InputError as error:
-            raise wanted.said.place(error, "constraints" if error.field == "constraints" else "system") from None
+            part = {"units": "system", "levels": "system", "constraints": "constraints"}.get(error.field or "")
+            raise error if part is None else wanted.said.place(error, part) from None
     _end_progress()
     if options.mapping_out is not None:
         write_text(options.mapping_out, json.dumps(mapping_to_json(result.mapping), indent=2) + "\n")
     if options.svg is not None:
         from mappers.mapspace.drawing import draw_mapping
 
-        write_text(options.svg, draw_mapping(result.mapping))
+        write_text(options.svg, draw_mapping(result.mapping, resolved.problem, resolved.machine, result.cost))
     if as_json:
         print_document(document(resolved, result, stop.why))
     else:
@@ -115,6 +116,8 @@ def _check_output(path: Path | None) -> None:
 def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -173,6 +173,6 @@ def _print(report: dict[str, Any]) -> None:
     )
     typer.echo(
         f"{report['distinct_shapes']} distinct shapes searched, {report['cache_hits']} operations found theirs mapped, "
-        f"{report['at_roofline']} stay at the roofline; {report['candidates']:,} candidates, "
+        f"{report['at_roofline']} stay at a roofline; {report['candidates']:,} candidates, "
         f"{report['cpu_seconds']:.1f} s of CPU time"
     )

@@ -19,16 +19,10 @@ def print_map(resolved: Resolved, result: SearchResult, stopped: str | None) -> 
     sizes = {rank: size for einsum in problem.einsums for rank, size in einsum.sizes}
     typer.echo(f"{problem.name} on {machine.name}: {', '.join(f'{rank} {size:,}' for rank, size in sizes.items())}")
     typer.echo("")
-    rows = (
-        ("energy", joules_text(cost.energy_j), f"{cost.energy_j:.12g} J"),
-        ("latency", seconds_text(cost.latency_s), f"{cost.latency_s:.9g} s"),
-        ("EDP", f"{cost.edp:.8g} J s", "the product of the two"),
-    )
-    for name, value, detail in rows:
-        aim = "   <- searched for" if name.casefold() == result.objective else ""
-        typer.echo(f"  {name:8} {value:>16}   {detail}{aim}")
-    typer.echo(f"  {proof(result, stopped)}")
-    typer.echo(f"  {result.candidates:,} candidates in {seconds_text(result.seconds)}")
+    print_rows(_figures(result))
+    typer.echo("")
+    typer.echo(proof(result, stopped))
+    typer.echo(f"{result.candidates:,} candidates in {seconds_text(result.seconds)}")
     typer.echo("")
     print_rows(
         [
@@ -68,12 +62,21 @@ def print_map(resolved: Resolved, result: SearchResult, stopped: str | None) -> 
     if used:
         print_rows(used)
         typer.echo("")
-    if result.bounds:
-        typer.echo("No execution does better than")
-        for name, value in result.bounds.items():
-            typer.echo(f"  {name:32} {value:.9g}")
-        typer.echo("")
-    typer.echo(mapping_text(result.mapping).rstrip("\n"))
+    typer.echo(mapping_text(result.mapping, problem, cost).rstrip("\n"))
+
+
+def _figures(result: SearchResult) -> list[dict[str, str]]:
+    """What was found beside what no mapping goes below."""
+    cost = result.cost
+    found = {"energy_j": cost.energy_j, "latency_s": cost.latency_s, "edp": cost.edp}
+    names = {"energy_j": ("energy", "J"), "latency_s": ("latency", "s"), "edp": ("EDP", "J s")}
+    rows = []
+    for key, (name, unit) in names.items():
+        bound = result.bounds.get(key)
+        least = f"{bound:.9g} {unit}" if isinstance(bound, float) else "-"
+        aim = "searched for" if name.casefold() == result.objective else ""
+        rows.append({"": name, "found": f"{found[key]:.9g} {unit}", "no mapping below": least, " ": aim})
+    return rows
 
 
 def proof(result: SearchResult, stopped: str | None) -> str:

@@ -8,64 +8,26 @@ spaces of a few thousand points; pipelined branches run one nest after the other
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from itertools import product
-from typing import TypeAlias
 
 from hw.spec.hierarchy import Hierarchy
 from mappers.mapspace import mapping as ir
+from mappers.mapspace.golden_state import (
+    Buffer,
+    Digits,
+    Element,
+    GoldenCounts,
+    Instance,
+    Place,
+    Ranges,
+    Turns,
+    Value,
+    steps,
+)
 from mappers.mapspace.mapping import Branch, Compute, Loop, Nest, Spread, Store
 from mappers.mapspace.problem import CascadeProblem, TensorUse
 
 __all__ = ["GoldenCounts", "walk"]
-
-Element: TypeAlias = tuple[int, ...]
-Digits: TypeAlias = tuple[tuple[int, int], ...]  # (spread's place among the spreads, instance along it)
-Instance: TypeAlias = tuple[tuple[str, str, int, int], ...]  # (component, dimension, spread there, instance but 0)
-Ranges: TypeAlias = dict[str, range]
-Turns: TypeAlias = tuple[tuple[int, str, int], ...]  # (loop, rank, turn)
-
-
-@dataclass
-class GoldenCounts:
-    """Bits read and written by (level, tensor), steps by Einsum, peak bits of an instance by level but the root."""
-
-    read_bits: dict[tuple[str, str], int] = field(default_factory=dict)
-    write_bits: dict[tuple[str, str], int] = field(default_factory=dict)
-    steps: dict[str, int] = field(default_factory=dict)
-    peak_bits: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass
-class _Value:
-    """An element in a buffer: terms added so far (None: given), in which turns; ``lent``: the sum is further in."""
-
-    terms: int | None
-    turns: Turns
-    lent: bool = False
-
-
-@dataclass
-class _Buffer:
-    """One instance's tile, with the first and the last step that touched it."""
-
-    born: int
-    touched: int
-    values: dict[Element, _Value] = field(default_factory=dict)
-
-
-@dataclass
-class _Place:
-    """A node of the tree. A store that is filled has its instances, and the scope and ranges that it was filled for."""
-
-    node: ir.Node
-    parent: _Place | None
-    nest: int
-    nests: list[list[_Place]] = field(default_factory=list)
-    scope: tuple[int, int] = (0, 0)
-    ranges: Ranges = field(default_factory=dict)
-    held: dict[Instance, _Buffer] | None = None
-    filler: _Leaf | None = None
 
 
 def walk(mapping: ir.Mapping, problem: CascadeProblem, hierarchy: Hierarchy) -> GoldenCounts:
@@ -83,25 +45,25 @@ class _Machine:
         self.counts = GoldenCounts()
         self.sizes = {rank: size for einsum in problem.einsums for rank, size in einsum.sizes}
         self.now = 0
-        self.root: dict[str, dict[Instance, _Buffer]] = {}
-        self.lives: list[tuple[str, Instance, _Buffer, int]] = []
-        self.scopes: dict[tuple[int, int], tuple[Ranges, list[_Place]]] = {}
+        self.root: dict[str, dict[Instance, Buffer]] = {}
+        self.lives: list[tuple[str, Instance, Buffer, int]] = []
+        self.scopes: dict[tuple[int, int], tuple[Ranges, list[Place]]] = {}
         self.top = self._build(mapping.nest, None, -1)
         self.leaves = [_Leaf(self, place) for place in self._computes(self.top)]
         self.makers = {leaf.einsum.output.tensor: leaf for leaf in self.leaves}
 
-    def _build(self, nest: Nest, parent: _Place | None, number: int) -> list[_Place]:
+    def _build(self, nest: Nest, parent: Place | None, number: int) -> list[Place]:
         """The nest with each node's parent; the first node of a branch's nest knows the number of that nest."""
         placed = []
         for node in nest:
-            parent = _Place(node, parent, number)
+            parent = Place(node, parent, number)
             number = -1
             placed.append(parent)
             if isinstance(node, Branch):
                 parent.nests = [self._build(inner, parent, place) for place, inner in enumerate(node.nests)]
         return placed
 
-    def _computes(self, nest: list[_Place]) -> Iterator[_Place]:
+    def _computes(self, nest: list[Place]) -> Iterator[Place]:
         for place in nest:
             if isinstance(place.node, Compute):
                 yield place
@@ -117,11 +79,15 @@ class _Machine:
                 values = self.root[output.tensor][()].values
                 for element in product(*(range(self.sizes[axis.terms[0][0]]) for axis in output.axes)):
                     assert values[element].terms == leaf.terms, f"{output.tensor}{element} is unfinished"
-        for level, instance, _, _ in self.lives:
-            alike = [life for life in self.lives if life[:2] == (level, instance)]
-            for _, _, life, _ in alike:
-                full = sum(size for _, _, other, size in alike if other.born <= life.born <= other.touched)
-                self.counts.peak_bits[level] = max(self.counts.peak_bits.get(level, 0), full)
+        # At each step, what is filled comes before what goes: a tile is held through its last step.
+        events = [(life.born, 0, size, place) for *place, life, size in self.lives]
+        events += [(life.touched, 1, -size, place) for *place, life, size in self.lives]
+        full: dict[tuple[object, ...], int] = {}
+        for _, _, size, place in sorted(events, key=lambda event: event[:2]):
+            key = tuple(place)
+            full[key] = full.get(key, 0) + size
+            level = str(place[0])
+            self.counts.peak_bits[level] = max(self.counts.peak_bits.get(level, 0), full[key])
 
     def _scope(self, name: tuple[int, int], ranges: Ranges, body: Callable[[], None]) -> None:
         """Run ``body``; then everything filled for it goes, the innermost first."""
@@ -131,7 +97,7 @@ class _Machine:
             assert place.filler is not None
             place.filler.evict(place)
 
-    def _nest(self, nest: list[_Place], ranges: Ranges, turns: Turns) -> None:
+    def _nest(self, nest: list[Place], ranges: Ranges, turns: Turns) -> None:
         for number, place in enumerate(nest):
             node = place.node
             if isinstance(node, Loop):
@@ -151,15 +117,15 @@ class _Machine:
             elif isinstance(node, Compute):
                 next(leaf for leaf in self.leaves if leaf.place is place).step(ranges, turns)
 
-    def _turn(self, place: _Place, below: list[_Place], ranges: Ranges, piece: range, turns: Turns) -> None:
+    def _turn(self, place: Place, below: list[Place], ranges: Ranges, piece: range, turns: Turns) -> None:
         assert isinstance(place.node, Loop)
         inside = {**ranges, place.node.rank: piece}
         self._scope((id(place), -1), inside, lambda: self._nest(below, inside, turns))
 
-    def _enter(self, branch: _Place, number: int, nest: list[_Place], ranges: Ranges, turns: Turns) -> None:
+    def _enter(self, branch: Place, number: int, nest: list[Place], ranges: Ranges, turns: Turns) -> None:
         self._scope((id(branch), number), ranges, lambda: self._nest(nest, ranges, turns))
 
-    def count(self, counts: dict[tuple[str, str], int], place: _Place, number: int, bits: int) -> None:
+    def count(self, counts: dict[tuple[str, str], int], place: Place, number: int, bits: int) -> None:
         assert isinstance(place.node, Store)
         key = place.node.level, place.node.tensor
         counts[key] = counts.get(key, 0) + number * bits
@@ -168,13 +134,13 @@ class _Machine:
 class _Leaf:
     """One Einsum at the bottom of its path."""
 
-    def __init__(self, machine: _Machine, place: _Place) -> None:
+    def __init__(self, machine: _Machine, place: Place) -> None:
         assert isinstance(place.node, Compute)
         self.machine, self.place = machine, place
         self.einsum = next(e for e in machine.problem.einsums if e.name == place.node.einsum)
         self.levels = machine.hierarchy.path(place.node.unit)
         components = (*self.levels, place.node.unit)
-        self.path: list[_Place] = []
+        self.path: list[Place] = []
         above = place.parent
         while above is not None:
             self.path.insert(0, above)
@@ -186,7 +152,7 @@ class _Leaf:
         for rank, size in self.einsum.sizes:
             self.terms *= 1 if rank in self.einsum.output.ranks else size
 
-    def chain(self, tensor: str) -> list[_Place]:
+    def chain(self, tensor: str) -> list[Place]:
         return [p for p in self.path if isinstance(p.node, Store) and p.node.tensor == tensor]
 
     def step(self, ranges: Ranges, turns: Turns) -> None:
@@ -204,6 +170,9 @@ class _Leaf:
         for use in self.einsum.uses:
             self._fill_chain(use, turns)
             last = self.chain(use.tensor)[-1]
+            for place in self.chain(use.tensor):
+                for buffer in (place.held or {}).values():
+                    buffer.touched = machine.now
             accesses: dict[tuple[Instance, Element, Digits], int] = {}
             for digits, coordinates in lanes:
                 element = tuple(sum(c * coordinates[rank] for rank, c in axis.terms) for axis in use.axes)
@@ -221,7 +190,7 @@ class _Leaf:
         for number, place in enumerate(chain):
             if place.held is not None:
                 continue
-            place.held, place.filler = {}, self
+            place.held, place.filler, place.opened = {}, self, self.machine.now
             assert isinstance(place.node, Store)
             if number == 0 and place.node.level == self.machine.hierarchy.root:
                 place.held = self.machine.root.setdefault(use.tensor, {})
@@ -232,7 +201,7 @@ class _Leaf:
             if number > 0:
                 self._fill(chain[number - 1], place, use, turns)
 
-    def _scope(self, place: _Place, use: TensorUse) -> tuple[int, int]:
+    def _scope(self, place: Place, use: TensorUse) -> tuple[int, int]:
         """The loop or nest whose end the tile does not outlive."""
         below = place
         above = place.parent
@@ -249,10 +218,10 @@ class _Leaf:
             below, above = above, above.parent
         return 0, 0
 
-    def _above(self, place: _Place) -> list[_Place]:
+    def _above(self, place: Place) -> list[Place]:
         return self.path[: next(number for number, other in enumerate(self.path) if other is place)]
 
-    def _handed_on(self, branch: _Place, mine: _Place, use: TensorUse) -> bool:
+    def _handed_on(self, branch: Place, mine: Place, use: TensorUse) -> bool:
         """Whether a nest of the branch other than mine makes what this one reads, or reads what it makes."""
         for leaf in self.machine.leaves:
             in_branch = any(place is branch for place in leaf.path)
@@ -264,12 +233,12 @@ class _Leaf:
                 return True
         return False
 
-    def _fill(self, outer: _Place, inner: _Place, use: TensorUse, turns: Turns) -> None:
+    def _fill(self, outer: Place, inner: Place, use: TensorUse, turns: Turns) -> None:
         machine, now = self.machine, self.machine.now
         assert inner.held is not None
         fetched: set[tuple[Instance, Element, Digits]] = set()
         for digits, elements in self._shares(inner, use):
-            buffer = inner.held.setdefault(self._instance(inner, digits), _Buffer(now, now))
+            buffer = inner.held.setdefault(self._instance(inner, digits), Buffer(now, now))
             source = self._instance(outer, digits)
             for element in elements:
                 if use.role != "output":
@@ -287,13 +256,13 @@ class _Leaf:
                 sums = None if held is None else held.values.get(element)
                 if sums is None or sums.turns != self._own(turns):
                     continue
-                buffer.values[element] = _Value(0 if sums.lent else sums.terms, sums.turns)
+                buffer.values[element] = Value(0 if sums.lent else sums.terms, sums.turns)
                 machine.count(machine.counts.write_bits, inner, 1, use.bits)
                 if not sums.lent:
                     machine.count(machine.counts.read_bits, outer, 1, use.bits)
                     sums.lent = True
 
-    def _shares(self, place: _Place, use: TensorUse) -> Iterator[tuple[Digits, set[Element]]]:
+    def _shares(self, place: Place, use: TensorUse) -> Iterator[tuple[Digits, set[Element]]]:
         """Each instance that takes part in the scope that the store was filled for, and its elements."""
         assert isinstance(place.node, Store)
         depth = self.levels.index(place.node.level)
@@ -302,7 +271,7 @@ class _Leaf:
         parts: list[list[tuple[Digits, list[int]]]] = []
         for rank in self.einsum.ranks:
             shares: dict[Digits, list[int]] = {}
-            for step in _steps(place.ranges[rank], [loop.tile for loop in loops if loop.rank == rank]):
+            for step in steps(place.ranges[rank], [loop.tile for loop in loops if loop.rank == rank]):
                 for offset, coordinate in enumerate(step):
                     digits = tuple(d for d in self._digits(rank, offset)[0] if self.depths[d[0]] <= depth)
                     shares.setdefault(digits, []).append(coordinate)
@@ -315,7 +284,7 @@ class _Leaf:
                 spans.append(sums if len(axis.terms) == 1 else list(range(min(sums), max(sums) + 1)))
             yield tuple(digit for digits, _ in combination for digit in digits), set(product(*spans))
 
-    def evict(self, place: _Place) -> None:
+    def evict(self, place: Place) -> None:
         """The tile goes; sums go to the buffer above."""
         assert isinstance(place.node, Store)
         assert place.held is not None
@@ -331,7 +300,7 @@ class _Leaf:
         self.machine.now = later
         place.held = place.filler = None
 
-    def _drain(self, outer: _Place, inner: _Place, use: TensorUse) -> None:
+    def _drain(self, outer: Place, inner: Place, use: TensorUse) -> None:
         assert inner.held is not None
         groups: dict[tuple[Instance, Element, Digits], tuple[int, Turns]] = {}
         for digits, elements in self._shares(inner, use):
@@ -345,22 +314,22 @@ class _Leaf:
         for (instance, element, _), (terms, turns) in groups.items():
             self._add(outer, instance, element, terms, turns, use.bits)
 
-    def _add(self, place: _Place, instance: Instance, element: Element, terms: int, turns: Turns, bits: int) -> None:
+    def _add(self, place: Place, instance: Instance, element: Element, terms: int, turns: Turns, bits: int) -> None:
         """Write a value, or add it to one that is there; one that comes back from below replaces the old."""
         machine = self.machine
         assert place.held is not None
-        buffer = place.held.setdefault(instance, _Buffer(machine.now, machine.now))
+        buffer = place.held.setdefault(instance, Buffer(place.opened, machine.now))
         buffer.touched = max(buffer.touched, machine.now)
         machine.count(machine.counts.write_bits, place, 1, bits)
         old = buffer.values.get(element)
         if old is None or old.turns != turns or old.lent:
-            buffer.values[element] = _Value(terms, turns)
+            buffer.values[element] = Value(terms, turns)
             return
         machine.count(machine.counts.read_bits, place, 1, bits)
         assert old.terms is not None
         old.terms += terms
 
-    def _fetch(self, place: _Place, instance: Instance, element: Element, use: TensorUse, turns: Turns) -> _Value:
+    def _fetch(self, place: Place, instance: Instance, element: Element, use: TensorUse, turns: Turns) -> Value:
         """Read an operand's element, which must be there, finished, and made in this turn of the loops around it."""
         value = self._value(place, instance, element, use)
         maker = self.machine.makers.get(use.tensor)
@@ -370,14 +339,13 @@ class _Leaf:
         self.machine.count(self.machine.counts.read_bits, place, 1, use.bits)
         return value
 
-    def _value(self, place: _Place, instance: Instance, element: Element, use: TensorUse) -> _Value:
+    def _value(self, place: Place, instance: Instance, element: Element, use: TensorUse) -> Value:
         assert isinstance(place.node, Store)
         assert place.held is not None
         if place.node.level == self.machine.hierarchy.root and use.tensor not in self.machine.makers:
-            return _Value(None, ())
+            return Value(None, ())
         assert instance in place.held, f"{place.node.level} {instance} holds nothing of {use.tensor}"
         buffer = place.held[instance]
-        buffer.touched = max(buffer.touched, self.machine.now)
         assert element in buffer.values, f"{place.node.level} {instance} lacks {use.tensor}{element}"
         return buffer.values[element]
 
@@ -394,7 +362,7 @@ class _Leaf:
                 digits.append((number, digit))
         return tuple(digits), offset
 
-    def _instance(self, place: _Place, digits: Digits) -> Instance:
+    def _instance(self, place: Place, digits: Digits) -> Instance:
         """The instance of the store's level that serves the lane with these digits."""
         assert isinstance(place.node, Store)
         depth = self.levels.index(place.node.level)
@@ -408,7 +376,7 @@ class _Leaf:
                 found.append((spread.component, spread.dimension, len(before), digit))
         return tuple(found)
 
-    def _told_apart(self, place: _Place, digits: Digits, use: TensorUse) -> Digits:
+    def _told_apart(self, place: Place, digits: Digits, use: TensorUse) -> Digits:
         """What distinguishes the lane's accesses to the store: fan-outs that reuse the tensor's role do not."""
         hierarchy = self.machine.hierarchy
         assert isinstance(place.node, Store)
@@ -420,12 +388,3 @@ class _Leaf:
             if self.depths[number] <= depth or fanout[spread.dimension].reuse != use.role:
                 apart.append((number, digit))
         return tuple(sorted(apart))
-
-
-def _steps(piece: range, tiles: list[int]) -> Iterator[range]:
-    """The pieces that loops in these tiles leave, in order."""
-    if not tiles:
-        yield piece
-        return
-    for start in range(piece.start, piece.stop, tiles[0]):
-        yield from _steps(range(start, min(start + tiles[0], piece.stop)), tiles[1:])

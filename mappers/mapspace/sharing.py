@@ -51,9 +51,9 @@ def _check_shared_store(
             "the same spreads of its ranks in steps that fill them, or a store in each nest",
             "nest",
         )
-    if uses[0].role == "output" and deals[0][1] > 1:
+    if uses[0].role == "output" and deals[0][1]:
         raise InputError(
-            f"{first.einsum.name} leaves partial sums of {store.tensor} in {deals[0][1]} instances of {store.level}, "
+            f"{first.einsum.name} leaves partial sums of {store.tensor} in several instances of {store.level}, "
             f"where {other.einsum.name} reads it",
             "a spread of other ranks",
             "nest",
@@ -62,18 +62,21 @@ def _check_shared_store(
 
 def _deals(
     path: Path, use: TensorUse, store: PlacedStore, hierarchy: Hierarchy, sizes: Mapping[str, int]
-) -> tuple[list[_Dealt], int]:
-    """How a tensor's axes are dealt over the instances that keep it, and how many copies there are.
+) -> tuple[list[_Dealt], list[tuple[object, ...]]]:
+    """How a tensor's axes are dealt over the instances that keep it, and over which instances there are copies.
 
-    Steps that are multiples of the factor deal alike whatever they are; others are part of the answer.
+    Steps that are multiples of the factor deal alike whatever they are; others are part of the answer. So is a rank
+    that is cut above the store: its last piece may reach fewer instances.
     """
     depth = hierarchy.path(path.compute.unit).index(store.level)
     cuts = rank_cuts(path, sizes, hierarchy)
     axes = [_deal(cuts[rank], store.position, depth) for axis in use.axes for rank, _ in axis.terms]
-    copies = 1
+    cut_above = path.walked(0, store.position)
+    copies: list[tuple[object, ...]] = []
     for rank in path.einsum.ranks:
-        if rank not in use.ranks:
-            copies *= cuts[rank].factor(depth)
+        fanouts, _ = _deal(cuts[rank], store.position, depth)
+        if rank not in use.ranks and fanouts:
+            copies.append((fanouts, cuts[rank].active(sizes[rank], depth), rank if rank in cut_above else None))
     return axes, copies
 
 
@@ -84,7 +87,11 @@ def _deal(cut: RankCuts, position: int, depth: int) -> _Dealt:
         if place >= position and tile < tiles:
             tiles = tile
             odd.append(tile)
-    fanouts = tuple((deal.component, deal.dimension, deal.factor) for deal in cut.deals if deal.component <= depth)
+    fanouts = tuple(
+        (deal.component, deal.dimension, deal.factor)
+        for deal in cut.deals
+        if deal.component <= depth and deal.factor > 1
+    )
     return fanouts, tuple(odd) if any(tile % factor for tile in odd) else ()
 
 

@@ -61,22 +61,31 @@ def join(
     rank: Callable[[float, float], tuple[float, float]],
     sums: bool,
     stop: Callable[[], bool],
+    span: tuple[int, int] | None = None,
 ) -> Joined | None:
     """The best way to run the Einsums one after the other, one candidate each; None when no combination fits.
 
     ``admissible(energy, latency, done)`` is False where the Einsums left cannot bring the total within the bound;
     ``rank`` orders totals; with ``sums`` it is additive, so that the order of partial totals decides, without it both
     energy and latency must be kept. ``capacity_bits`` is the room of the level below the root. Deterministic: equal totals go
-    to the combination met first.
+    to the combination met first. ``span`` joins only the Einsums from its first place up to its second: what comes
+    from outside is there for nothing, what goes outside leaves at once, so the result bounds the whole from below.
     """
+    first, end = span or (0, len(problem.einsums))
+    inside = [problem.einsums[place].output.tensor for place in range(first, end)]
     states: list[Joined] = [Joined(0.0, 0.0, (Frame(()),), (), ())]
-    last_use = {tensor: max(problem.consumers(tensor), default=-1) for tensor in problem.intermediates}
-    for place, einsum in enumerate(problem.einsums):
+    last_use = {
+        tensor: max((place for place in problem.consumers(tensor) if place < end), default=-1)
+        for tensor in problem.intermediates
+    }
+    for place in range(first, end):
+        einsum = problem.einsums[place]
         index: dict[tuple[tuple[str, Tile], ...], list[Candidate]] = {}
         for candidate in candidates[place]:
             on_chip = candidate.on_chip(einsum)
             operands = [s for s in candidate.stores[: candidate.prefix] if s.tensor in on_chip]
-            key = tuple(sorted((s.tensor, s.tile) for s in operands if s.tensor != einsum.output.tensor))
+            known = [s for s in operands if s.tensor in inside and s.tensor != einsum.output.tensor]
+            key = tuple(sorted((s.tensor, s.tile) for s in known))
             index.setdefault(key, []).append(candidate)
         names = {use.tensor for use in einsum.operands if use.intermediate}
         grown: dict[object, list[Joined]] = {}
@@ -141,7 +150,7 @@ def _extend(
         return None
     for use in einsum.uses:
         what = alive.get(use.tensor)
-        if what is not None and last_use[use.tensor] <= place and use.role != "output":
+        if what is not None and last_use[use.tensor] <= place:
             if what.frame == inside:
                 frames[what.frame] = replace(frames[what.frame], live=frames[what.frame].live - what.bits)
                 del alive[use.tensor]

@@ -256,11 +256,11 @@ def _enumerate(
             if skip:
                 continue
         if code_range[n, 0] >= 0:
-            code = 0
+            wanted = 0
             for r in range(n_ranks):
-                code += opt[nxt, r] * code_weight[r]
-            at = np.searchsorted(codes[code_range[n, 0] : code_range[n, 1]], code) + code_range[n, 0]
-            if at >= code_range[n, 1] or codes[at] != code:
+                wanted += opt[nxt, r] * code_weight[r]
+            at = np.searchsorted(codes[code_range[n, 0] : code_range[n, 1]], wanted) + code_range[n, 0]
+            if at >= code_range[n, 1] or codes[at] != wanted:
                 continue
         level = node_level[n]
         size = bits[k]

@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -103,10 +103,10 @@ def search_sequential(
             evaluated += task.evaluated
     mapping = assemble(problem, best, hierarchy)
     cost = evaluate(mapping, problem, hierarchy)
-    bounds = problem_bounds(problem, hierarchy, fuse=constraints.fuse)
+    bounds = problem_bounds(problem, hierarchy, fuse=constraints.fuse, constraints=constraints)
     return SearchResult(
         objective, mapping, cost, min(proven, _value(objective, cost.energy_j, cost.latency_s)),
-        bounds.to_json(), evaluated, time.perf_counter() - started,
+        bounds.as_dict(), evaluated, time.perf_counter() - started,
     )  # fmt: skip
 
 
@@ -171,6 +171,7 @@ class _Joint:
     run: Callable[..., list[Any]]
     stop: Callable[[], bool]
     evaluated: int = 0
+    runs: dict[tuple[int, int], Floor] = field(default_factory=dict)
 
     def search(self, bound: float, cuts: tuple[int, ...]) -> list[Candidate] | None:
         """The best combination of at most ``bound``, None when there is none.
@@ -180,10 +181,13 @@ class _Joint:
         """
         best: list[Candidate] | None = None
         for limit in cuts:
+            self.runs = {}
             gathered: list[list[Candidate]] = [[] for _ in self.shapes]
-            for batch in self._batches():
+            batches = self._batches()
+            for batch in batches:
                 lists = self._enumerate(bound, batch, limit)
                 if limit == ANY:
+                    self.runs = self.runs if len(batches) == 1 else {}
                     for mine, new in zip(gathered, lists, strict=True):
                         mine += new
                     continue
@@ -221,20 +225,66 @@ class _Joint:
         freedom = [(not e.contraction, sum(use.intermediate for use in e.uses)) for e in einsums]
         for most in sorted(set(freedom)):
             round_ = [place for place, mine in enumerate(freedom) if mine == most]
+            runs = self._runs(found, bound)
+            if runs is None:
+                return [[] for _ in einsums]
+            self.runs = runs
             jobs: dict[tuple[Any, ...], list[int]] = {}
             for place in round_:
-                jobs.setdefault(self._job(place, bound, batch, cuts, found), []).append(place)
+                jobs.setdefault(self._job(place, self._rest(place, place + 1), bound, batch, cuts, found), []).append(place)
             for places, (candidates, count) in zip(jobs.values(), self.run(_shared, list(jobs)), strict=True):
                 self.evaluated += count
                 for place in places:
                     found[place] = [_named(c, self.shapes[place]) for c in candidates]
+        for place, candidates in found.items():
+            goal = replace(self.goal, rest=self._rest(place, place + 1))
+            found[place] = [
+                c for c in candidates if goal.measure(c.energy_j, c.latency_s)[0] <= bound * (1 + 1e-12)
+            ]
         return [found[place] for place in range(len(einsums))]
 
+    def _rest(self, first: int, end: int) -> Floor:
+        """The floor of all Einsums but those from ``first`` up to ``end``; runs that lie outside count as joined."""
+        outside = set(range(len(self.shapes))) - set(range(first, end))
+        floors = []
+        for (begin, stop), floor in self.runs.items():
+            if outside.issuperset(range(begin, stop)):
+                floors.append(floor)
+                outside -= set(range(begin, stop))
+        return total((*floors, *(self.least[place] for place in sorted(outside))))
+
+    def _runs(self, found: dict[int, list[Candidate]], bound: float) -> dict[tuple[int, int], Floor] | None:
+        """Floors of the runs of neighbours whose nests are known: joined, they need more than each by itself.
+
+        None when some run cannot be joined within the bound.
+        """
+        floors: dict[tuple[int, int], Floor] = {}
+        first = 0
+        while first < len(self.shapes):
+            if first not in found:
+                first += 1
+                continue
+            end = first
+            while end in found:
+                end += 1
+            rest = total(self.least[:first] + self.least[end:])
+            lists = [found.get(place, []) for place in range(len(self.shapes))]
+            least = []
+            for objective in ("energy", "latency", "mix"):
+                goal = replace(self.goal, objective=objective)
+                joined = self._join(lists, bound, (first, end), rest, goal)
+                if joined is None:
+                    return None
+                least.append(replace(goal, rest=Floor()).measure(*_sums(joined))[0])
+            floors[first, end] = Floor(*least)
+            first = end
+        return floors
+
     def _job(
-        self, place: int, bound: float, batch: dict[str, int], cuts: int, found: dict[int, list[Candidate]]
+        self, place: int, rest: Floor, bound: float, batch: dict[str, int], cuts: int, found: dict[int, list[Candidate]]
     ) -> tuple[Any, ...]:
-        shape, mine = self.shapes[place], self.least[place]
-        goal = replace(self.goal, rest=total(self.least).without(mine))
+        shape = self.shapes[place]
+        goal = replace(self.goal, rest=rest)
         number = {rank: f"r{index}" for index, rank in enumerate(shape.ranks)}
         top = tuple((number[rank], tile) for rank, tile in batch.items())
         limits = []
@@ -255,19 +305,34 @@ class _Joint:
             tuple(limits),
         )  # fmt: skip
 
-    def _join(self, lists: list[list[Candidate]], bound: float) -> list[Candidate] | None:
-        if not all(lists):
+    def _join(
+        self,
+        lists: list[list[Candidate]],
+        bound: float,
+        span: tuple[int, int] | None = None,
+        rest: Floor = Floor(),
+        goal: Goal | None = None,
+    ) -> list[Candidate] | None:
+        """The best combination, by ``goal`` or the search's own, among those that the search's goal admits."""
+        first, end = span or (0, len(lists))
+        if not all(lists[first:end]):
             return None
-        goals = [replace(self.goal, rest=total(self.least[done:])) for done in range(len(self.least) + 1)]
+        order = goal or self.goal
+        if span is None:
+            later = {done: replace(self.goal, rest=self._rest(0, done)) for done in range(end + 1)}
+        else:
+            later = {
+                done: replace(self.goal, rest=total((*self.least[done:end], rest))) for done in range(first, end + 1)
+            }
 
         def admissible(energy_j: float, latency_s: float, done: int) -> bool:
-            return goals[done].measure(energy_j, latency_s)[0] <= bound * (1 + 1e-12)
+            return later[done].measure(energy_j, latency_s)[0] <= bound * (1 + 1e-12)
 
-        path = self.hierarchy.path(lists[0][0].placement.unit)
-        capacity = self.hierarchy.levels[path[1]].capacity_bytes
+        path = self.hierarchy.path(lists[first][0].placement.unit)
+        capacity = self.hierarchy.levels[path[1]].capacity_bytes if len(path) > 1 else None
         found = join(
             self.problem, lists, math.inf if capacity is None else capacity * 8.0, admissible,
-            lambda e, t: _ranked(self.goal.objective, e, t), self.goal.objective != "edp", self.stop,
+            replace(order, rest=Floor()).measure, order.objective != "edp", self.stop, span,
         )  # fmt: skip
         return None if found is None else list(found.chosen)
 

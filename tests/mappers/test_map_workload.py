@@ -75,6 +75,16 @@ def test_more_than_one_pass_is_mapped_whole() -> None:
     assert (len(once.einsums), len(thrice.einsums)) == (2, 6)
 
 
+def test_what_leaves_an_array_empty_runs_on_the_engine_beside_it() -> None:
+    workload = lower(model("Mixtral-8x7B"), Prefill(1, 512))
+    (op,) = {op.name: op for layer, _ in workload.layers() for op in layer.ops if op.name == "combine"}.values()
+    mapping = OpMapper(load_system("tpu-v4i"))(op)
+    # A sum of two experts' rows fills 2 of 128 x 128 processing elements.
+    assert mapping.reason == "faster on engine 'vpu'"
+    assert [share.engine for share in mapping.mapped.shares] == ["vpu"]
+    assert mapping.mapped.time_s >= mapping.roofline.time_s
+
+
 def test_groups_of_a_grouped_product_are_mapped_alone() -> None:
     workload = lower(model("Mixtral-8x7B"), Prefill(1, 512))
     (op,) = {op.name: op for layer, _ in workload.layers() for op in layer.ops if op.name == "experts_up"}.values()

@@ -153,9 +153,27 @@ class Region:
 
     def elements(self, tensor: str, tile: Mapping[str, int], live: bool = False) -> int:
         """Elements of ``tensor`` in ``tile``; ``live``: of a running state only the current step."""
+        plain = self._plain[tensor]
+        if plain is not None:
+            steps: Collection[str] = self.carried.get(tensor, ()) if live else ()
+            return math.prod(tile[rank] for rank in plain if rank not in steps)
         if live and self.carried.get(tensor):
             tile = {**tile, **dict.fromkeys(self.carried[tensor], 1)}
         return self.uses[tensor].elements(tile)
+
+    @cached_property
+    def _plain(self) -> dict[str, tuple[str, ...] | None]:
+        """The ranks of tensors whose every axis is one rank."""
+        found: dict[str, tuple[str, ...] | None] = {}
+        for tensor, use in self.uses.items():
+            simple = all(len(axis.terms) == 1 and abs(axis.terms[0][1]) == 1 for axis in use.axes)
+            found[tensor] = tuple(axis.terms[0][0] for axis in use.axes) if simple else None
+        return found
+
+    @cached_property
+    def own_ranks(self) -> dict[str, frozenset[str]]:
+        """Tensor -> ranks along which it differs from step to step; those of a running state do not count."""
+        return {tensor: use.ranks - self.carried.get(tensor, frozenset()) for tensor, use in self.uses.items()}
 
     @cached_property
     def compulsory_bits(self) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mappers.search.pipelined.region import Region
@@ -43,12 +43,22 @@ class Loops:
 
     def times(self, tensor: str, depth: int) -> int:
         """How often a tensor stored below ``depth`` loops is brought there, its own tiles counted as one."""
+        return self.counts(tensor)[depth]
+
+    def counts(self, tensor: str) -> tuple[int, ...]:
+        """`times` at every depth: what counts are the loops over other ranks above the last one over its own."""
         region = self.region
-        own = region.uses[tensor].ranks - region.carried.get(tensor, frozenset())
-        above = [(rank, tile) for rank, tile in self.nest[:depth] if rank in region.walked[tensor]]
-        last = max((place for place, (rank, _) in enumerate(above) if rank in own), default=-1)
-        tiles = dict(above[: last + 1])
-        return math.prod(math.ceil(region.size[r] / tile) for r, tile in tiles.items() if r not in own)
+        own, walked = region.own_ranks[tensor], region.walked[tensor]
+        others: dict[str, int] = {}
+        found = [1]
+        for rank, tile in self.nest:
+            times = found[-1]
+            if rank in own:
+                times = math.prod(others.values())
+            elif rank in walked:
+                others[rank] = -(-region.size[rank] // tile)
+            found.append(times)
+        return tuple(found)
 
     def visits(self, tensor: str) -> int:
         """In how many passes over the streaming rank the tensor is read."""
@@ -101,20 +111,73 @@ def tilings(
     best: list[Tiling] = []
     seen = 0
     smallest = math.inf
+    plans: dict[tuple[str | None, frozenset[str]], _Plan] = {}
     for loops in _loops(region, granule):
         seen += 1
-        items = [_options(loops, tensor, pricing) for tensor in _held(loops)]
-        crossing = _crossing(loops)
-        base = _passing_bits(loops, buffered, crossing)
-        smallest = min(smallest, base + sum(min(option.bits for option in item) for item in items))
-        sent = pricing(0.0, sum(_sent_bits(region, tensor) for tensor in _streaming(loops)))
-        limits = [(t.prices[0] - sent[0], t.prices[1] - sent[1]) for t in best]
+        key = (loops.stream, frozenset(rank for rank, _ in loops.nest))
+        if key not in plans:
+            plans[key] = _plan(loops, buffered, pricing)
+        plan = plans[key]
+        base = _granule_bits(loops, plan.passing)
+        limits = [(t.prices[0] - plan.sent[0], t.prices[1] - plan.sent[1]) for t in best]
+        items = _items(loops, plan.held, capacity_bits - base, limits, pricing)
+        if items is None:
+            continue
+        if not best:
+            crossing = _granule_bits(loops, itertools.chain.from_iterable(plan.crossing))
+            smallest = min(smallest, base + crossing + sum(min(option.bits for option in item) for item in items))
         for option in _folded(items, capacity_bits - base, limits):
-            tiling = _finished(loops, option, base, crossing, capacity_bits, pricing)
+            tiling = _finished(loops, plan, option, base, capacity_bits, pricing)
             if tiling is not None and not any(_beats(other, tiling) for other in best):
                 best = [other for other in best if not _beats(tiling, other)]
                 best.append(tiling)
     return tuple(best), seen, smallest
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What loops over the same ranks share. ``held`` tensors have a choice of depth: those from the root, sums and
+    running states. ``streaming`` ones leave granule by granule, at the prices ``sent``. ``passing`` granules lie in the
+    buffer between arrays. ``crossing`` is grouped by the place that tensors share from pass to pass.
+    """
+
+    held: tuple[str, ...]
+    streaming: tuple[str, ...]
+    passing: tuple[str, ...]
+    crossing: tuple[tuple[str, ...], ...]
+    sent: tuple[float, float]
+
+
+def _plan(loops: Loops, buffered: frozenset[str], pricing: Pricing) -> _Plan:
+    region = loops.region
+    looped = dict(loops.nest)
+    sums = [t for t in region.writers if any(region.accumulates(t, rank) for rank in looped)]
+    held = tuple(dict.fromkeys((*region.loaded, *sums)))
+    streaming = tuple(t for t in region.sent if t not in held or t in region.loaded or region.carried.get(t))
+    crossing = _crossing(loops)
+    kept = {*held, *itertools.chain.from_iterable(crossing)}
+    passing = tuple(tensor for tensor in region.writers if tensor in buffered and tensor not in kept)
+    return _Plan(held, streaming, passing, crossing, pricing(0.0, sum(_sent_bits(region, t) for t in streaming)))
+
+
+def _items(
+    loops: Loops, held: tuple[str, ...], room: float, limits: list[tuple[float, float]], pricing: Pricing
+) -> list[tuple[_Option, ...]] | None:
+    """The options of each tensor; None as soon as even the best that fit cannot stay below ``limits``."""
+    items = []
+    first = second = 0.0
+    for tensor in held:
+        item = _options(loops, tensor, pricing)
+        items.append(item)
+        if limits:
+            fitting = [option for option in item if option.bits <= room]
+            if not fitting:
+                return None
+            first += min(option.first for option in fitting)
+            second += min(option.second for option in fitting)
+            if any(a <= first and b <= second for a, b in limits):
+                return None
+    return items
 
 
 def _beats(one: Tiling, other: Tiling) -> bool:
@@ -147,24 +210,6 @@ def _tiles(size: int, granule: int) -> tuple[int, ...]:
     return tuple(min(size, tile * granule) for tile in sorted(smallest.values(), reverse=True))
 
 
-def _looped(loops: Loops) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(rank for rank, _ in loops.nest))
-
-
-def _held(loops: Loops) -> tuple[str, ...]:
-    """Tensors whose store has a choice of depth: what comes from the root, sums and running states."""
-    region = loops.region
-    sums = [t for t in region.writers if any(region.accumulates(t, rank) for rank in _looped(loops))]
-    return tuple(dict.fromkeys((*region.loaded, *sums)))
-
-
-def _streaming(loops: Loops) -> tuple[str, ...]:
-    """Tensors that leave for the root granule by granule, beside what their store moves."""
-    region = loops.region
-    held = set(_held(loops))
-    return tuple(t for t in region.sent if t not in held or t in region.loaded or region.carried.get(t))
-
-
 def _sent_bits(region: Region, tensor: str) -> float:
     return float(region.sent_elements(tensor)) * region.uses[tensor].bits
 
@@ -176,8 +221,11 @@ def _options(loops: Loops, tensor: str, pricing: Pricing) -> tuple[_Option, ...]
     made = tensor in region.writers
     whole = float(region.elements(tensor, region.size, live=made)) * bits
     found: list[_Option] = []
-    for depth in range(len(loops.nest) + 1):
-        times = loops.times(tensor, depth)
+    own = region.own_ranks[tensor]
+    times_by_depth = loops.counts(tensor)
+    for depth, times in enumerate(times_by_depth):
+        if depth and loops.nest[depth - 1][0] not in own:
+            continue  # holds as much as one loop further out, and is brought no less often
         read = write = 0.0
         if tensor in region.loaded:
             read = whole * times * (loops.visits(tensor) if depth > loops.outer else 1)
@@ -247,26 +295,18 @@ def _crossing(loops: Loops) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(group) for group in groups)
 
 
-def _passing_bits(loops: Loops, buffered: frozenset[str], crossing: tuple[tuple[str, ...], ...]) -> float:
-    """What granules on their way from array to array, and to the root, take."""
-    region = loops.region
-    kept = {*_held(loops), *itertools.chain.from_iterable(crossing)}
+def _granule_bits(loops: Loops, tensors: Iterable[str]) -> float:
     tile = loops.tile(len(loops.nest))
-    return float(sum(region.elements(t, tile) * region.uses[t].bits for t in buffered if t not in kept))
+    return float(sum(loops.region.elements(t, tile) * loops.region.uses[t].bits for t in tensors))
 
 
 def _finished(
-    loops: Loops,
-    option: _Option,
-    base: float,
-    crossing: tuple[tuple[str, ...], ...],
-    capacity_bits: float,
-    pricing: Pricing,
+    loops: Loops, plan: _Plan, option: _Option, base: float, capacity_bits: float, pricing: Pricing
 ) -> Tiling | None:
     """``option`` with what crosses passes kept as far as it fits; None when not even single granules fit."""
-    region = loops.region
+    region, crossing = loops.region, plan.crossing
     root = {tensor: (read, write) for tensor, _, read, write in option.moves}
-    for tensor in _streaming(loops):
+    for tensor in plan.streaming:
         read, write = root.get(tensor, (0.0, 0.0))
         root[tensor] = (read, write + _sent_bits(region, tensor))
     used = option.bits + base
@@ -277,8 +317,7 @@ def _finished(
         each = sum(max(region.elements(t, slab) * region.uses[t].bits for t in group) for group in crossing)
         kept = granules
         if used + each * granules > capacity_bits:
-            tile = loops.tile(len(loops.nest))
-            used += sum(region.elements(t, tile) * region.uses[t].bits for group in crossing for t in group)
+            used += _granule_bits(loops, itertools.chain.from_iterable(crossing))
             kept = (capacity_bits - used) // each
         used += each * max(0.0, kept)
         spilled = 1.0 - kept / granules

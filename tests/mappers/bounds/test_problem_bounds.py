@@ -58,9 +58,12 @@ def test_published_optima_on_the_tpu() -> None:
         assert bounds.latency_s <= latency * (1 + 1e-8)  # printed to 9 digits
     # These are reached: the product at its compute bound, unfused attention in both.
     assert problem_bounds(square, machine).latency_s == pytest.approx(0.99864381e-3, rel=1e-8)
+    # Its printed numbers lie 8.5e-11 (J) and 2.2e-8 (s) above what its own bit counts and rates give in double
+    # precision. The cause is not known; the tolerances are those differences, rounded up.
     unfused = problem_bounds(_attention(1024), machine, fuse=False)
-    assert unfused.energy_j == pytest.approx(0.426893711019, rel=1e-9)  # 4e-11 J of it is no compulsory move
-    assert unfused.latency_s == pytest.approx(11.1483783e-3, rel=1e-8)
+    assert unfused.energy_j == pytest.approx(0.426893711019, rel=1e-10)
+    assert unfused.latency_s == pytest.approx(11.1483783e-3, rel=3e-8)
+    assert unfused.latency_s == pytest.approx(54_760_833_024 / 8 / 614e9, rel=1e-11)
     assert unfused.compulsory_bits == 54_760_833_024
     assert problem_bounds(_attention(1024), machine).compulsory_bits == 4 * 805_306_368
 

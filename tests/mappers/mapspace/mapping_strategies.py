@@ -140,7 +140,9 @@ def cases(draw: st.DrawFn, cascade: str | None = None) -> Case:
     name = cascade or draw(st.sampled_from(sorted(_CASCADES)))
     ranks = ["b", "m", "n", "k", "p", "e", "f", "q", "r", "c", "d"]
     single = len(_CASCADES[name]) == 1
-    sizes = {rank: draw(st.integers(1, 7 if single and name != "batched" else 4)) for rank in ranks}
+    sizes = {
+        rank: draw(st.integers(1, 7 if single and name not in ("batched", "convolution") else 4)) for rank in ranks
+    }
     sizes["m2"], sizes["e2"] = sizes["m"], sizes["e"]
     problem = problem_of(name, sizes)
     hierarchy = draw(_hierarchies())
