@@ -7,6 +7,7 @@ counts by rank and tile are all that the enumeration needs.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ def build_tables(
         is_output = use.role == "output"
         windowed = any(len(axis.terms) > 1 for axis in use.axes)
         scale = bits if windowed else bits * volume
-        for parent, child in zip(chain, chain[1:], strict=False):
+        for parent, child in itertools.pairwise(chain):
             n = nodes.index((k, child))
             parent_count[n] = counts.table(use, parent, child)
             child_count[n] = counts.table(use, child, child)
@@ -132,7 +133,7 @@ def build_tables(
             whole = bits * volume
             charge(parent_weight[n], parent, False, scale)
             charge(parent_weight[n], parent, True, scale)
-            charge(base, parent, True, -whole * math.prod(parent_count[n][:, 0]))
+            charge(base, parent, True, -whole * math.prod(counts.table(use, parent, parent)[:, 0]))
             charge(child_weight[n], child, True, scale)
             charge(child_weight[n], child, False, scale)
             charge(base, child, False, -whole * math.prod(child_count[n][:, 0]))
