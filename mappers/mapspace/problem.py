@@ -138,12 +138,11 @@ def cascade_problem(
     for einsum in einsums:
         if not einsum.operands:
             continue
-        problems.append(_einsum_problem(cascade, einsum, numbers, widths, aliases, inner, counts[einsum.label]))
+        problems.append(_einsum_problem(einsum, numbers, widths, aliases, inner, counts[einsum.label]))
     return CascadeProblem(cascade.name, tuple(problems), inner, tuple(widths.items()))
 
 
 def _einsum_problem(
-    cascade: Cascade,
     einsum: Einsum,
     numbers: Mapping[str, int],
     widths: Mapping[str, int],
@@ -152,7 +151,7 @@ def _einsum_problem(
     counts: Mapping[str, float],
 ) -> EinsumProblem:
     sizes = tuple((rank, numbers[rank]) for rank in einsum.ranks)
-    roles: tuple[Literal["input", "weight"], ...] = ("input", "weight")
+    roles: tuple[Literal["input", "weight", "output"], ...] = ("input", "weight")
     uses: dict[str, TensorUse] = {}
     for access in einsum.operands:
         tensor = aliases.get(access.tensor, access.tensor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, cast
 
 from hw.spec.hierarchy import Hierarchy
 from mappers.mapspace.constraints import Constraints
@@ -11,9 +11,10 @@ from mappers.mapspace.problem import CascadeProblem
 from mappers.mapspace.report import SearchResult
 from workloads.errors import unknown_name
 
-__all__ = ["OBJECTIVES", "search"]
+__all__ = ["OBJECTIVES", "TILES", "search"]
 
 OBJECTIVES = ("energy", "latency", "edp")
+TILES = ("divisor", "imperfect")
 
 
 def search(
@@ -21,8 +22,8 @@ def search(
     hierarchy: Hierarchy,
     *,
     objective: str = "edp",
-    constraints: Constraints = Constraints(),
-    tiles: Literal["divisor", "imperfect"] = "imperfect",
+    constraints: Constraints | None = None,
+    tiles: str = "imperfect",
     workers: int = 1,
     should_stop: Callable[[], bool] | None = None,
     progress: Callable[[str, float], None] | None = None,
@@ -38,16 +39,19 @@ def search(
     """
     if objective not in OBJECTIVES:
         raise unknown_name("objective", objective, OBJECTIVES, field="objective")
+    if tiles not in TILES:
+        raise unknown_name("kind of tiles", tiles, TILES, field="tiles")
+    limits = constraints or Constraints()
     if hierarchy.execution == "pipelined":
         from mappers.search.pipelined import search_pipelined
 
-        return search_pipelined(problem, hierarchy, objective, constraints)
+        return search_pipelined(problem, hierarchy, cast(Literal["energy", "latency", "edp"], objective), limits)
     from mappers.search.systolic import search_systolic, systolic_unit
 
     if systolic_unit(hierarchy) is not None:
-        return search_systolic(problem, hierarchy, objective, constraints)
+        return search_systolic(problem, hierarchy, objective, limits)
     from mappers.search.sequential import search_sequential
 
     return search_sequential(
-        problem, hierarchy, objective, constraints, tiles == "imperfect", workers, should_stop, progress
+        problem, hierarchy, objective, limits, tiles == "imperfect", workers, should_stop, progress
     )

@@ -55,7 +55,7 @@ def assemble(problem: CascadeProblem, chosen: Sequence[Candidate], hierarchy: Hi
             if use.tensor not in candidate.on_chip(einsum) and use.tensor not in seen:
                 seen.add(use.tensor)
                 nest.append(Store(outermost, use.tensor))
-    nest += _frame_nest(root, (), problem, chosen)
+    nest += _frame_nest(root, (), frozenset(), problem, chosen)
     return Mapping(problem.name, hierarchy.name, tuple(nest))
 
 
@@ -86,12 +86,17 @@ def _inside(inner: Tile, outer: Tile) -> bool:
     return all(rank in cut and cut[rank] <= size for rank, size in outer)
 
 
-def _frame_nest(frame: _Frame, above: Tile, problem: CascadeProblem, chosen: Sequence[Candidate]) -> Nest:
-    nest: list[Node] = [*frame.outside, *_loops(above, frame.tile), *frame.stores]
+def _frame_nest(
+    frame: _Frame, above: Tile, held: frozenset[Store], problem: CascadeProblem, chosen: Sequence[Candidate]
+) -> Nest:
+    """The nest of a frame. ``held`` are stores around it: Einsums that keep the same tensor there share one."""
+    outside = [store for store in dict.fromkeys(frame.outside) if store not in held]
+    around = held | set(outside) | set(frame.stores)
+    nest: list[Node] = [*outside, *_loops(above, frame.tile), *frame.stores]
     inner = [
-        _frame_nest(item, frame.tile, problem, chosen)
+        _frame_nest(item, frame.tile, around, problem, chosen)
         if isinstance(item, _Frame)
-        else _einsum_nest(problem.einsums[item], chosen[item], frame.tile)
+        else _einsum_nest(problem.einsums[item], chosen[item], frame.tile, around)
         for item in frame.inside
     ]
     if len(inner) == 1:
@@ -99,12 +104,14 @@ def _frame_nest(frame: _Frame, above: Tile, problem: CascadeProblem, chosen: Seq
     return (*nest, Branch("sequential", tuple(inner)))
 
 
-def _einsum_nest(problem: EinsumProblem, candidate: Candidate, above: Tile) -> Nest:
+def _einsum_nest(problem: EinsumProblem, candidate: Candidate, above: Tile, held: frozenset[Store]) -> Nest:
     nest: list[Node] = []
     tile = above
     for store in candidate.stores[candidate.prefix :]:
         nest += _loops(tile, store.tile)
-        nest.append(Store(store.level, store.tensor))
+        node = Store(store.level, store.tensor)
+        if node not in held:
+            nest.append(node)
         tile = store.tile
     left = {**problem.size, **dict(tile)}
     spread: dict[str, int] = {}

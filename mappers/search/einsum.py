@@ -97,9 +97,7 @@ def configurations(
     return tuple(found.values())
 
 
-def best_nest(
-    problem: EinsumProblem, choices: tuple[Configuration, ...], goal: Goal
-) -> tuple[Candidate | None, int]:
+def best_nest(problem: EinsumProblem, choices: tuple[Configuration, ...], goal: Goal) -> tuple[Candidate | None, int]:
     """The nest of least ``goal`` over all configurations; and how many partial nests were judged.
 
     Intermediates that may stay on chip do so wherever it suits this Einsum, so the result bounds what any fusion can
@@ -119,7 +117,9 @@ def best_nest(
         if len(values) == 0:
             continue
         last = values[-1]
-        row = _Row(float(last[0]), float(last[1]), float(last[2]), (), 0.0, choice, int(prefix[-1]), nodes[-1], options[-1])
+        row = _Row(
+            float(last[0]), float(last[1]), float(last[2]), (), 0.0, choice, int(prefix[-1]), nodes[-1], options[-1]
+        )
         found = _candidate(problem, row)
         reached = goal.measure(found.energy_j, found.latency_s)
         if best is None or reached < bound:
@@ -152,7 +152,8 @@ def shared_nests(
         if start is None:
             continue
         values, prefix, nodes, options, count = enumerate_nests(
-            choice.tables, choice.sizes, start, choice.shared, goal, (bound, math.inf), keep_all=True, whole=whole, cuts=cuts,
+            choice.tables, choice.sizes, start, choice.shared, goal, (bound, math.inf), keep_all=True,
+            whole=whole, cuts=cuts,
             allowed=_codes(problem, choice, tiles),
         )  # fmt: skip
         evaluated += count

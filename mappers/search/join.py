@@ -10,6 +10,7 @@ The method follows the idea of fusing by compatible partial mappings (Gilbert et
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -67,8 +68,8 @@ def join(
 
     ``admissible(energy, latency, done)`` is False where the Einsums left cannot bring the total within the bound;
     ``rank`` orders totals; with ``sums`` it is additive, so that the order of partial totals decides, without it both
-    energy and latency must be kept. ``capacity_bits`` is the room of the level below the root. Deterministic: equal totals go
-    to the combination met first. ``span`` joins only the Einsums from its first place up to its second: what comes
+    energy and latency must be kept. ``capacity_bits`` is the room of the level below the root. Deterministic: equal
+    totals go to the combination met first. ``span`` joins only the Einsums from its first place up to its second: what comes
     from outside is there for nothing, what goes outside leaves at once, so the result bounds the whole from below.
     """
     first, end = span or (0, len(problem.einsums))
@@ -176,7 +177,7 @@ def _extend(
 def merged_chain(one: Sequence[Tile], two: Sequence[Tile]) -> list[Tile] | None:
     """The tiles of both chains, outermost first; None when loops of one would have to cross loops of the other."""
     tiles = sorted(dict.fromkeys((*one, *two)), key=_depth)
-    for outer, inner in zip(tiles, tiles[1:], strict=False):
+    for outer, inner in itertools.pairwise(tiles):
         if not _contains(outer, inner):
             return None
     return tiles

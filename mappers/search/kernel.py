@@ -47,7 +47,7 @@ def enumerate_nests(
     other measure) are cut. With ``keep_all`` the
     Pareto-optimal nests (energy, latency, bits in the level below the root after the shared stores) for each way to
     place the shared stores come back, otherwise the best one. Before the last shared store at
-    most ``cuts`` cuts are made, none of ranks that are ``whole``; when ``cuts`` is limited, only shared stores make them.
+    most ``cuts`` cuts are made, none of ranks that are ``whole``; a limit leaves them to shared stores.
     ``allowed`` limits shared stores to listed tiles: codes in rising order, where node n's begin (-1: no limit) and
     end, and the weight of each rank's option in a code.
     """
@@ -57,7 +57,8 @@ def enumerate_nests(
         t.node_tensor, t.node_level, t.relevant, t.parent_count, t.child_count, t.parent_weight, t.child_weight, t.base,
         t.extent, t.pieces, t.axis_rank, t.axis_step, t.windowed, t.bits, t.capacity, t.next_start, t.next_option,
         t.fixed, t.once, sizes, start, shared, CODES[goal.objective], goal.exchange,
-        goal.rest.energy_j, goal.rest.latency_s, goal.rest.mix_s, bound[0], bound[1], keep_all, uncut, cuts, *(allowed or _no_limits(len(t.node_tensor), len(sizes))),
+        goal.rest.energy_j, goal.rest.latency_s, goal.rest.mix_s, bound[0], bound[1], keep_all, uncut, cuts,
+        *(allowed or _no_limits(len(t.node_tensor), len(sizes))),
     )  # fmt: skip
     return result
 
@@ -121,8 +122,8 @@ def _enumerate(
     node_tensor: Any, node_level: Any, relevant: Any, parent_count: Any, child_count: Any, parent_weight: Any,
     child_weight: Any, base: Any, extent: Any, pieces: Any, axis_rank: Any, axis_step: Any, windowed: Any, bits: Any,
     capacity: Any, next_start: Any, next_option: Any, fixed: Any, once: Any, sizes: Any, start: Any, shared: Any,
-    code: int, exchange: float, rest_j: float, rest_s: float, rest_mix: float, best: float, best_tie: float, keep_all: bool,
-    uncut: Any, cuts: int, codes: Any, code_range: Any, code_weight: Any,
+    code: int, exchange: float, rest_j: float, rest_s: float, rest_mix: float, best: float, best_tie: float,
+    keep_all: bool, uncut: Any, cuts: int, codes: Any, code_range: Any, code_weight: Any,
 ) -> Any:  # fmt: skip
     n_nodes = node_tensor.size
     n_ranks = relevant.shape[1]
@@ -160,7 +161,7 @@ def _enumerate(
         for x in range(1, n_metrics):
             latency = max(latency, base[x])
         values[0, 0], values[0, 1], values[0, 2] = energy, latency, 0.0
-        prefix[0] = 0
+        prefix[0], nodes[0], options[0] = 0, 0, 0
         return values[:1], prefix[:1], nodes[:1], options[:1], 1
 
     depth = 0

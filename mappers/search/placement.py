@@ -62,6 +62,9 @@ def placements(problem: EinsumProblem, hierarchy: Hierarchy, constraints: Constr
 def _chains(
     use: TensorUse, hierarchy: Hierarchy, path: tuple[str, ...], constraints: Constraints
 ) -> Iterator[tuple[int, ...]]:
+    # Einsums hand tensors to each other in one level: the one below the root, if all units stand under it.
+    apart = not constraints.fuse or len({hierarchy.path(unit)[1:2] for unit in hierarchy.units}) > 1
+
     def extend(chain: tuple[int, ...], place: int) -> Iterator[tuple[int, ...]]:
         if place == len(path):
             if chain:
@@ -75,7 +78,7 @@ def _chains(
             must = may = True
         if (path[place], use.tensor) in constraints.bypass:
             must = may = False
-        if place == 0 and use.intermediate and (not constraints.fuse or use.tensor in constraints.unfused):
+        if place == 0 and use.intermediate and (apart or use.tensor in constraints.unfused):
             must = may = True
         if may:
             yield from extend((*chain, place), place + 1)

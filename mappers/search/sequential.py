@@ -39,6 +39,9 @@ from mappers.search.spreading import divisors
 
 __all__ = ["search_sequential"]
 
+TIE = 1e-7
+"""Weight of energy beside latency where only latency counts and energy breaks ties."""
+
 ANY = 1_000_000
 CUTS = (0, 1, 2)
 """How many loops Einsums may share, tried in this order where a mapping that reaches the floor needs no proof."""
@@ -68,20 +71,44 @@ def search_sequential(
     should_stop: Callable[[], bool] | None = None,
     progress: Progress | None = None,
 ) -> SearchResult:
-    """The best mapping of the cascade. Raises `InfeasibleError` when nothing fits."""
+    """The best mapping of the cascade. Raises `InfeasibleError` when nothing fits.
+
+    Many mappings are equally fast where one unit is the bottleneck; a second search then looks for the one of least
+    energy, by a mix in which a second outweighs any energy that is to be had.
+    """
     started = time.perf_counter()
     stop = should_stop or (lambda: False)
     tell = progress or (lambda _text, _share: None)
+    best = _search(problem, hierarchy, Goal(objective), constraints, imperfect, workers, stop, tell)
+    if objective == "latency" and best.cost.energy_j > 0.0 and not stop():
+        mix = Goal("mix", TIE * best.cost.latency_s / best.cost.energy_j)
+        other = _search(problem, hierarchy, mix, constraints, imperfect, workers, stop, tell)
+        best = replace(best, candidates=best.candidates + other.candidates)
+        if other.cost.latency_s <= best.cost.latency_s * (1.0 + 1e-9) and other.cost.energy_j < best.cost.energy_j:
+            best = replace(best, mapping=other.mapping, cost=other.cost)
+    return replace(best, seconds=time.perf_counter() - started)
+
+
+def _search(
+    problem: CascadeProblem,
+    hierarchy: Hierarchy,
+    goal: Goal,
+    constraints: Constraints,
+    imperfect: bool,
+    workers: int,
+    stop: Callable[[], bool],
+    tell: Progress,
+) -> SearchResult:
     shapes = [_shape(einsum, constraints) for einsum in problem.einsums]
     distinct = list(dict.fromkeys((s.problem, s.constraints) for s in shapes))
     machine = hierarchy.model_dump_json(by_alias=True)
     with _pool(workers, len(distinct)) as run:
         tell("bounds of each Einsum", 0.0)
-        least, goal, evaluated = _floors(shapes, objective, machine, imperfect, run)
+        least, goal, evaluated = _floors(shapes, goal, machine, imperfect, run)
         floor = replace(goal, rest=total(least)).measure(0.0, 0.0)[0]
         best, count = _unfused(shapes, least, goal, machine, imperfect, run)
         evaluated += count
-        reached = _total(objective, best)
+        reached = _total(goal, best)
         proven = reached
         if problem.intermediates and constraints.fuse:
             task = _Joint(problem, hierarchy, machine, goal, imperfect, shapes, least, floor, run, stop)
@@ -90,28 +117,28 @@ def search_sequential(
                 bound = min(floor * (1.0 + step), reached)
                 tell(f"mappings within {step:.2g} of the bound", (1 + STEPS.index(step)) / (len(STEPS) + 1))
                 found = task.search(bound, CUTS)
-                if found is not None and _total(objective, found) < reached:
-                    best, reached = found, _total(objective, found)
+                if found is not None and goal.measure(*_sums(found)) < goal.measure(*_sums(best)):
+                    best, reached = found, _total(goal, found)
                 if found is not None or bound >= reached or stop():
                     break
             if reached > floor * (1.0 + 1e-9) and not stop():
                 tell("the proof", 1.0)
                 found = task.search(reached, (ANY,))
-                if found is not None and _total(objective, found) < reached:
-                    best, reached = found, _total(objective, found)
+                if found is not None and goal.measure(*_sums(found)) < goal.measure(*_sums(best)):
+                    best, reached = found, _total(goal, found)
                 proven = floor if stop() else reached
             evaluated += task.evaluated
     mapping = assemble(problem, best, hierarchy)
     cost = evaluate(mapping, problem, hierarchy)
     bounds = problem_bounds(problem, hierarchy, fuse=constraints.fuse, constraints=constraints)
     return SearchResult(
-        objective, mapping, cost, min(proven, _value(objective, cost.energy_j, cost.latency_s)),
-        bounds.as_dict(), evaluated, time.perf_counter() - started,
+        goal.objective, mapping, cost, min(proven, goal.measure(cost.energy_j, cost.latency_s)[0]), bounds.as_dict(),
+        evaluated, 0.0,
     )  # fmt: skip
 
 
 def _floors(
-    shapes: list[_Shape], objective: str, machine: str, imperfect: bool, run: Callable[..., list[Any]]
+    shapes: list[_Shape], goal: Goal, machine: str, imperfect: bool, run: Callable[..., list[Any]]
 ) -> tuple[list[Floor], Goal, int]:
     """What each Einsum needs at least; for products also by the exchange of seconds for joules at those."""
     distinct = list(dict.fromkeys((s.problem, s.constraints) for s in shapes))
@@ -126,7 +153,8 @@ def _floors(
     energy, latency = least(Goal("energy")), least(Goal("latency"))
     joules = math.fsum(energy[s.problem, s.constraints].energy_j for s in shapes)
     seconds = math.fsum(latency[s.problem, s.constraints].latency_s for s in shapes)
-    goal = Goal(objective, seconds / joules if objective == "edp" and joules > 0.0 else 0.0)
+    if goal.objective == "edp" and joules > 0.0:
+        goal = replace(goal, exchange=seconds / joules)
     mix = least(Goal("mix", goal.exchange)) if goal.exchange else latency
     floors = {
         key: Floor(
@@ -139,21 +167,13 @@ def _floors(
     return [floors[s.problem, s.constraints] for s in shapes], goal, evaluated
 
 
-def _value(objective: str, energy_j: float, latency_s: float) -> float:
-    return {"energy": energy_j, "latency": latency_s, "edp": energy_j * latency_s}[objective]
-
-
-def _ranked(objective: str, energy_j: float, latency_s: float) -> tuple[float, float]:
-    return _value(objective, energy_j, latency_s), latency_s if objective == "energy" else energy_j
-
-
 def _sums(chosen: Iterable[Candidate]) -> tuple[float, float]:
     nests = list(chosen)
     return math.fsum(c.energy_j for c in nests), math.fsum(c.latency_s for c in nests)
 
 
-def _total(objective: str, chosen: Iterable[Candidate]) -> float:
-    return _value(objective, *_sums(chosen))
+def _total(goal: Goal, chosen: Iterable[Candidate]) -> float:
+    return replace(goal, rest=Floor()).measure(*_sums(chosen))[0]
 
 
 @dataclass
@@ -193,8 +213,8 @@ class _Joint:
                     continue
                 found = self._join(lists, bound)
                 if found is not None:
-                    best, bound = found, _total(self.goal.objective, found)
-                if bound <= self.floor * (1.0 + 1e-9) and best is not None or self.stop():
+                    best, bound = found, _total(self.goal, found)
+                if (best is not None and bound <= self.floor * (1.0 + 1e-9)) or self.stop():
                     return best
             if limit == ANY:
                 best = self._join(gathered, bound) or best
@@ -207,7 +227,8 @@ class _Joint:
         """
         uses = [use for einsum in self.problem.einsums for use in einsum.uses]
         common = [rank for rank in self.problem.einsums[0].ranks if all(rank in use.ranks for use in uses)]
-        fanouts = [c.fanout for c in (*self.hierarchy.levels.values(), *self.hierarchy.units.values())]
+        fanouts = [level.fanout for level in self.hierarchy.levels.values()]
+        fanouts += [unit.fanout for unit in self.hierarchy.units.values()]
         lanes = math.prod(d.size for fanout in fanouts for d in fanout.values() if d.reuse is None)
         size = self.problem.einsums[0].size
         tiles = [[d for d in divisors(size[rank]) if d <= lanes] for rank in common]
@@ -231,16 +252,16 @@ class _Joint:
             self.runs = runs
             jobs: dict[tuple[Any, ...], list[int]] = {}
             for place in round_:
-                jobs.setdefault(self._job(place, self._rest(place, place + 1), bound, batch, cuts, found), []).append(place)
+                jobs.setdefault(self._job(place, self._rest(place, place + 1), bound, batch, cuts, found), []).append(
+                    place
+                )
             for places, (candidates, count) in zip(jobs.values(), self.run(_shared, list(jobs)), strict=True):
                 self.evaluated += count
                 for place in places:
                     found[place] = [_named(c, self.shapes[place]) for c in candidates]
         for place, candidates in found.items():
             goal = replace(self.goal, rest=self._rest(place, place + 1))
-            found[place] = [
-                c for c in candidates if goal.measure(c.energy_j, c.latency_s)[0] <= bound * (1 + 1e-12)
-            ]
+            found[place] = [c for c in candidates if goal.measure(c.energy_j, c.latency_s)[0] <= bound * (1 + 1e-12)]
         return [found[place] for place in range(len(einsums))]
 
     def _rest(self, first: int, end: int) -> Floor:
@@ -310,7 +331,7 @@ class _Joint:
         lists: list[list[Candidate]],
         bound: float,
         span: tuple[int, int] | None = None,
-        rest: Floor = Floor(),
+        rest: Floor | None = None,
         goal: Goal | None = None,
     ) -> list[Candidate] | None:
         """The best combination, by ``goal`` or the search's own, among those that the search's goal admits."""
@@ -322,7 +343,8 @@ class _Joint:
             later = {done: replace(self.goal, rest=self._rest(0, done)) for done in range(end + 1)}
         else:
             later = {
-                done: replace(self.goal, rest=total((*self.least[done:end], rest))) for done in range(first, end + 1)
+                done: replace(self.goal, rest=total((*self.least[done:end], rest or Floor())))
+                for done in range(first, end + 1)
             }
 
         def admissible(energy_j: float, latency_s: float, done: int) -> bool:
@@ -357,7 +379,6 @@ def _unfused(
 ) -> tuple[list[Candidate], int]:
     """The best mapping with every intermediate passed through the root: always there if anything is."""
     apart = [replace(shape, constraints=replace(shape.constraints, fuse=False)) for shape in shapes]
-    objective = goal.objective
     everything = total(least)
     goals = {
         (s.problem, s.constraints): replace(goal, rest=everything.without(mine))
@@ -367,12 +388,12 @@ def _unfused(
     bests = dict(zip(goals, run(_best, jobs), strict=True))
     evaluated = sum(count for _, count in bests.values())
     chosen = [_named(bests[s.problem, s.constraints][0], s) for s in apart]
-    if objective != "edp":
+    if goal.objective != "edp":
         return chosen, evaluated
     # The least product of sums is not the sum of least products: look at each Einsum's energy-latency front.
-    bound = _total(objective, chosen)
-    jobs = [(p, machine, c, imperfect, mine, bound, (), ANY, ()) for (p, c), mine in goals.items()]
-    fronts = dict(zip(goals, run(_shared, jobs), strict=True))
+    bound = _total(goal, chosen)
+    tasks = [(p, machine, c, imperfect, mine, bound, (), ANY, ()) for (p, c), mine in goals.items()]
+    fronts = dict(zip(goals, run(_shared, tasks), strict=True))
     evaluated += sum(count for _, count in fronts.values())
     totals: list[tuple[float, float, tuple[Candidate, ...]]] = [(0.0, 0.0, ())]
     for shape in apart:
@@ -384,7 +405,7 @@ def _unfused(
             if item[1] < fastest:
                 totals.append(item)
                 fastest = item[1]
-    best = min(totals, key=lambda item: _ranked(objective, item[0], item[1]), default=None)
+    best = min(totals, key=lambda item: goal.measure(item[0], item[1]), default=None)
     return (chosen if best is None else list(best[2])), evaluated
 
 
