@@ -69,8 +69,9 @@ def join(
     ``admissible(energy, latency, done)`` is False where the Einsums left cannot bring the total within the bound;
     ``rank`` orders totals; with ``sums`` it is additive, so that the order of partial totals decides, without it both
     energy and latency must be kept. ``capacity_bits`` is the room of the level below the root. Deterministic: equal
-    totals go to the combination met first. ``span`` joins only the Einsums from its first place up to its second: what comes
-    from outside is there for nothing, what goes outside leaves at once, so the result bounds the whole from below.
+    totals go to the combination met first. ``span`` joins only the Einsums from its first place up to its second: what
+    comes from outside is there for nothing, what goes outside leaves at once, so the result bounds the whole from
+    below.
     """
     first, end = span or (0, len(problem.einsums))
     inside = [problem.einsums[place].output.tensor for place in range(first, end)]
@@ -131,7 +132,13 @@ def _extend(
         return None
     frames = _with_frames(state.frames, tiles)
     place_of = {frame.tile: index for index, frame in enumerate(frames)}
-    alive = {name: replace(what, frame=place_of[state.frames[what.frame].tile]) for name, what in state.alive}
+    moved = [place_of[frame.tile] for frame in state.frames]
+    alive = {
+        name: what
+        if moved[what.frame] == what.frame
+        else _Alive(moved[what.frame], what.bits, what.pending, what.dying)
+        for name, what in state.alive
+    }
     inside = len(frames) - 1
     output = einsum.output.tensor
     for store in prefix:
@@ -139,21 +146,24 @@ def _extend(
         if store.tensor in on_chip:
             if store.tensor == output and output not in alive:
                 alive[output] = _Alive(f, store.bits, pending=f < inside)
-                frames[f] = replace(frames[f], live=frames[f].live + store.bits)
+                frames[f] = _with_live(frames[f], store.bits)
         elif f < inside:
-            frames[f + 1] = replace(frames[f + 1], outer=frames[f + 1].outer + store.bits)
+            frame = frames[f + 1]
+            frames[f + 1] = Frame(frame.tile, frame.live, frame.peak, frame.outer + store.bits)
     need = frames[inside].live + candidate.own_bits
     for f in range(inside, -1, -1):
-        frames[f] = replace(frames[f], peak=max(frames[f].peak, need))
+        frame = frames[f]
+        if need > frame.peak:
+            frames[f] = frame = Frame(frame.tile, frame.live, need, frame.outer)
         if f:
-            need = frames[f - 1].live + frames[f].outer + frames[f].peak
+            need = frames[f - 1].live + frame.outer + frame.peak
     if frames[0].peak > capacity_bits:
         return None
     for use in einsum.uses:
         what = alive.get(use.tensor)
         if what is not None and last_use[use.tensor] <= place:
             if what.frame == inside:
-                frames[what.frame] = replace(frames[what.frame], live=frames[what.frame].live - what.bits)
+                frames[what.frame] = _with_live(frames[what.frame], -what.bits)
                 del alive[use.tensor]
             else:
                 alive[use.tensor] = replace(what, dying=True)
@@ -161,7 +171,7 @@ def _extend(
     for name, what in list(alive.items()):
         if what.frame >= deepest_live:
             if what.dying:
-                frames[what.frame] = replace(frames[what.frame], live=frames[what.frame].live - what.bits)
+                frames[what.frame] = _with_live(frames[what.frame], -what.bits)
                 del alive[name]
             elif what.pending:
                 alive[name] = replace(what, pending=False)
@@ -172,6 +182,10 @@ def _extend(
         tuple(sorted(alive.items())),
         (*state.chosen, candidate),
     )
+
+
+def _with_live(frame: Frame, bits: float) -> Frame:
+    return Frame(frame.tile, frame.live + bits, frame.peak, frame.outer)
 
 
 def merged_chain(one: Sequence[Tile], two: Sequence[Tile]) -> list[Tile] | None:
@@ -191,7 +205,8 @@ def _with_frames(frames: Sequence[Frame], tiles: Sequence[Tile]) -> list[Frame]:
         if tile in known:
             index = known[tile]
             new_outside = place > 0 and tiles[place - 1] not in known
-            found.append(replace(frames[index], outer=0.0) if new_outside else frames[index])
+            frame = frames[index]
+            found.append(Frame(frame.tile, frame.live, frame.peak, 0.0) if new_outside else frame)
             continue
         inner = next((frames[known[t]] for t in tiles[place + 1 :] if t in known), None)
         if inner is None:
