@@ -62,15 +62,17 @@ def _check_shared_store(
 
 def _deals(
     path: Path, use: TensorUse, store: PlacedStore, hierarchy: Hierarchy, sizes: Mapping[str, int]
-) -> tuple[list[_Dealt], list[tuple[object, ...]]]:
+) -> tuple[list[tuple[_Dealt, ...]], list[tuple[object, ...]]]:
     """How a tensor's axes are dealt over the instances that keep it, and over which instances there are copies.
 
     Steps that are multiples of the factor deal alike whatever they are; others are part of the answer. So is a rank
-    that is cut above the store: its last piece may reach fewer instances.
+    that is cut above the store: its last piece may reach fewer instances. An axis of which one coordinate is read (a
+    running state at its end) is as good as one that is not dealt.
     """
     depth = hierarchy.path(path.compute.unit).index(store.level)
     cuts = rank_cuts(path, sizes, hierarchy)
-    axes = [_deal(cuts[rank], store.position, depth) for axis in use.axes for rank, _ in axis.terms]
+    dealt = [[_deal(cuts[rank], store.position, depth) for rank, _ in axis.terms] for axis in use.axes]
+    axes = [tuple(deal for deal in axis if any(deal)) for axis in dealt]
     cut_above = path.walked(0, store.position)
     copies: list[tuple[object, ...]] = []
     for rank in path.einsum.ranks:
@@ -109,8 +111,11 @@ def _check_intermediates(found: tuple[Path, ...], hierarchy: Hierarchy) -> None:
     for at, path in enumerate(found):
         for use in path.einsum.operands:
             writers = [other for other in found if other.einsum.output.tensor == use.tensor]
-            if not writers or all(other.place > path.place for other in writers):
-                continue  # an input, or a state that the previous turn left
+            if not writers:
+                continue
+            if all(other.place > path.place for other in writers):
+                _check_state(writers[0], path, use)
+                continue
             before = [other for other in found[:at] if other.einsum.output.tensor == use.tensor]
             if not before:
                 raise InputError(
@@ -119,6 +124,20 @@ def _check_intermediates(found: tuple[Path, ...], hierarchy: Hierarchy) -> None:
                     "nest",
                 )
             _check_handed_on(before[-1], path, use, hierarchy)
+
+
+def _check_state(maker: Path, reader: Path, use: TensorUse) -> None:
+    """A running state that is read before it is made: what the previous turn of a loop around both has left."""
+    common = maker.shared(reader)
+    for rank in maker.einsum.carried:
+        steps = [loop.tile for position, loop in maker.loops if position < common and loop.rank == rank]
+        if min([maker.einsum.size[rank], *steps]) > 1:
+            raise InputError(
+                f"{reader.einsum.name} reads the running state {use.tensor}, of which {maker.einsum.name} makes the "
+                f"next value along {rank}",
+                f"one loop over {rank} in steps of 1 around both",
+                "nest",
+            )
 
 
 def _check_handed_on(maker: Path, reader: Path, use: TensorUse, hierarchy: Hierarchy) -> None:

@@ -9,7 +9,7 @@ from hw.spec.hierarchy import Hierarchy
 from mappers.mapspace.constraints import Constraints
 from mappers.mapspace.problem import CascadeProblem
 from mappers.mapspace.report import SearchResult
-from workloads.errors import unknown_name
+from workloads.errors import InputError, unknown_name
 
 __all__ = ["OBJECTIVES", "TILES", "search"]
 
@@ -35,7 +35,8 @@ def search(
     back with its gap. ``progress`` is told what is going on and the share done (0 to 1).
 
     Raises `InputError` for an objective or Einsum that the machine cannot serve and `InfeasibleError` when nothing
-    fits, naming the capacity.
+    fits, naming the capacity. A running state that one Einsum reads and a later one makes asks for a pipelined machine:
+    where each Einsum ends before the next begins, there is no value to read.
     """
     if objective not in OBJECTIVES:
         raise unknown_name("objective", objective, OBJECTIVES, field="objective")
@@ -50,8 +51,26 @@ def search(
 
     if systolic_unit(hierarchy) is not None:
         return search_systolic(problem, hierarchy, objective, limits)
+    _check_states(problem, hierarchy)
     from mappers.search.sequential import search_sequential
 
     return search_sequential(
         problem, hierarchy, objective, limits, tiles == "imperfect", workers, should_stop, progress
     )
+
+
+def _check_states(problem: CascadeProblem, hierarchy: Hierarchy) -> None:
+    for place, einsum in enumerate(problem.einsums):
+        for use in einsum.operands:
+            made = problem.producer(use.tensor)
+            if made is None or made <= place or use.tensor in {e.output.tensor for e in problem.einsums[:place]}:
+                continue
+            maker = problem.einsums[made]
+            along = [rank for rank in maker.carried if maker.size[rank] > 1]
+            if along:
+                raise InputError(
+                    f"{einsum.name} reads the running state {use.tensor}, of which {maker.name} makes the next value "
+                    f"along {', '.join(along)}, and {hierarchy.name} runs one Einsum after the other",
+                    "a pipelined machine such as fusemax, or a cascade without such a state, such as attention-2pass",
+                    "cascade",
+                )

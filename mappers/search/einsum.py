@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from hw.spec.hierarchy import Hierarchy
 from mappers.mapspace.constraints import Constraints
-from mappers.mapspace.problem import EinsumProblem
+from mappers.mapspace.problem import EinsumProblem, TensorUse
 from mappers.search.goal import Goal
 from mappers.search.kernel import enumerate_nests
 from mappers.search.placement import Placement, placements
@@ -23,6 +24,9 @@ __all__ = ["Candidate", "Configuration", "StoreAt", "Tile", "best_nest", "config
 
 Tile = tuple[tuple[str, int], ...]
 """Ranks that loops have cut, with the tile each is left with; sorted by rank. Ranks not named are whole."""
+
+Deal = tuple[tuple[tuple[str, int], ...], ...]
+"""For each rank of a tensor's axes, the dimensions below the root that it is dealt over, with their factors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,10 @@ class Candidate:
     def on_chip(self, problem: EinsumProblem) -> frozenset[str]:
         """The tensors that never visit the root."""
         return self.placement.on_chip(problem)
+
+    def deal(self, use: TensorUse) -> Deal:
+        """How the tensor is dealt over the instances of the level below the root."""
+        return _deal(use, self.lanes)
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,7 @@ def configurations(
                     np.array([tile for tiles in tables.tiles for tile in tiles]),
                 )
             )  # fmt: skip
+            key += repr([_deal(use, lanes) for use in problem.uses if use.tensor in on_chip]).encode()
             found.setdefault(key, Configuration(placement, lanes, tables, sizes, shared, _floor(tables)))
     return tuple(found.values())
 
@@ -135,12 +144,14 @@ def shared_nests(
     batch: dict[str, int],
     cuts: int,
     tiles: dict[str, frozenset[Tile]],
+    stop: Callable[[], bool] | None = None,
 ) -> tuple[list[Candidate], int]:
     """All nests within ``bound`` that no other with the same shared stores dominates.
 
     ``batch`` holds the tile at the top of ranks that every tensor of the cascade has. A limit on ``cuts`` leaves only
     nests in which that many loops are shared with other Einsums, all for the sake of intermediates kept on chip.
-    ``tiles`` limits the tiles of intermediates that stay on chip to those which some neighbour can use.
+    ``tiles`` limits the tiles of intermediates that stay on chip to those which some neighbour can use. Once ``stop``
+    turns true, what was found so far comes back.
     """
     evaluated = 0
     groups: dict[bytes, list[_Row]] = {}
@@ -149,8 +160,12 @@ def shared_nests(
         if goal.measure(*choice.floor)[0] > bound * (1 + 1e-12):
             continue
         start = _start(problem, choice, batch)
-        if start is None:
-            continue
+        on_chip = [use for use in problem.uses if use.tensor in choice.placement.on_chip(problem)]
+        if start is None or any(_copied(use, choice.lanes) for use in on_chip):
+            continue  # an intermediate is whole and single where one Einsum leaves it for the other
+        deals = repr([_deal(use, choice.lanes) for use in on_chip]).encode()
+        if stop is not None and stop():
+            break
         values, prefix, nodes, options, count = enumerate_nests(
             choice.tables, choice.sizes, start, choice.shared, goal, (bound, math.inf), keep_all=True,
             whole=whole, cuts=cuts,
@@ -165,7 +180,7 @@ def shared_nests(
         for i in range(len(values)):
             head = nodes[i, : prefix[i]]
             common = choice.shared[head]
-            key = t.node_tensor[head[common]].tobytes() + where[i, : prefix[i]][common].tobytes()
+            key = t.node_tensor[head[common]].tobytes() + where[i, : prefix[i]][common].tobytes() + deals
             row = _Row(float(values[i, 0]), float(values[i, 1]), float(values[i, 2]), (), 0.0, choice, int(prefix[i]),
                        nodes[i], options[i])  # fmt: skip
             if not common.all():
@@ -188,6 +203,22 @@ class _Row:
     prefix: int
     nodes: NDArray[np.int16]
     options: NDArray[np.int16]
+
+
+def _deal(use: TensorUse, lanes: tuple[Lane, ...]) -> Deal:
+    spread = [lane for lane in lanes if lane.place == 1]
+    if not spread:
+        return ()
+    return tuple(
+        tuple((lane.dimension, lane.factor) for lane in spread if lane.rank == rank)
+        for axis in use.axes
+        for rank, _ in axis.terms
+    )
+
+
+def _copied(use: TensorUse, lanes: tuple[Lane, ...]) -> bool:
+    """True when instances of the level below the root hold copies of the tensor, or partial sums of it."""
+    return any(lane.place == 1 and lane.rank not in use.ranks for lane in lanes)
 
 
 def _codes(

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from mappers.mapspace.problem import CascadeProblem
-from mappers.search.einsum import Candidate, Tile
+from mappers.search.einsum import Candidate, Deal, Tile
 
 __all__ = ["Frame", "Joined", "join", "merged_chain"]
 
@@ -39,6 +39,7 @@ class Frame:
 class _Alive:
     frame: int
     bits: float
+    deal: Deal = ()
     pending: bool = False  # written inside deeper loops that are still open: not yet whole
     dying: bool = False  # last read inside deeper loops that are still open
 
@@ -82,12 +83,12 @@ def join(
     }
     for place in range(first, end):
         einsum = problem.einsums[place]
-        index: dict[tuple[tuple[str, Tile], ...], list[Candidate]] = {}
+        index: dict[tuple[tuple[str, Tile, Deal], ...], list[Candidate]] = {}
         for candidate in candidates[place]:
             on_chip = candidate.on_chip(einsum)
             operands = [s for s in candidate.stores[: candidate.prefix] if s.tensor in on_chip]
             known = [s for s in operands if s.tensor in inside and s.tensor != einsum.output.tensor]
-            key = tuple(sorted((s.tensor, s.tile) for s in known))
+            key = tuple(sorted((s.tensor, s.tile, candidate.deal(einsum.by_tensor[s.tensor])) for s in known))
             index.setdefault(key, []).append(candidate)
         names = {use.tensor for use in einsum.operands if use.intermediate}
         grown: dict[object, list[Joined]] = {}
@@ -98,7 +99,7 @@ def join(
             used = [(name, alive[name]) for name in names if name in alive]
             if any(what.pending for _, what in used):
                 continue
-            key = tuple(sorted((name, state.frames[what.frame].tile) for name, what in used))
+            key = tuple(sorted((name, state.frames[what.frame].tile, what.deal) for name, what in used))
             for candidate in index.get(key, ()):
                 energy, latency = state.energy_j + candidate.energy_j, state.latency_s + candidate.latency_s
                 if not admissible(energy, latency, place + 1):
@@ -136,7 +137,7 @@ def _extend(
     alive = {
         name: what
         if moved[what.frame] == what.frame
-        else _Alive(moved[what.frame], what.bits, what.pending, what.dying)
+        else _Alive(moved[what.frame], what.bits, what.deal, what.pending, what.dying)
         for name, what in state.alive
     }
     inside = len(frames) - 1
@@ -145,7 +146,7 @@ def _extend(
         f = place_of[store.tile]
         if store.tensor in on_chip:
             if store.tensor == output and output not in alive:
-                alive[output] = _Alive(f, store.bits, pending=f < inside)
+                alive[output] = _Alive(f, store.bits, candidate.deal(einsum.output), pending=f < inside)
                 frames[f] = _with_live(frames[f], store.bits)
         elif f < inside:
             frame = frames[f + 1]

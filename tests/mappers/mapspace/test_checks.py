@@ -10,7 +10,10 @@ from hw.spec.hierarchy import Hierarchy
 from mappers.mapspace.checks import check_mapping
 from mappers.mapspace.cost import evaluate
 from mappers.mapspace.mapping import Branch, Compute, Loop, Mapping, Nest, Node, Spread, Store
+from mappers.mapspace.problem import cascade_problem
+from mappers.search import search
 from tests.mappers.mapspace.mapping_strategies import problem_of
+from workloads.einsum import parse_cascade
 from workloads.errors import InputError
 
 _SIZES = {"m": 4, "k": 4, "n": 4, "p": 4, "q": 4, "e": 4, "f": 4, "d": 4, "m2": 4, "e2": 4, "r": 2, "c": 1}
@@ -143,6 +146,44 @@ def test_a_shared_store_is_dealt_alike() -> None:
     take = (*_steps("n", "m", "p"), Compute("Z", "mac"))
     nest = (Store("cell", "T"), Branch("sequential", (make, take)))
     _refuses("chain", nest, "T and Z deal T differently over the instances of cell")
+
+
+_STATE = """cascade state
+rank m
+rank p
+input X[m, p]
+
+output Y
+S[0, p] = 0
+D[m, p] = X[m, p] * S[m, p]
+S[m+1, p] = D[m, p] + X[m, p]
+Y[p] = S[|m|, p]
+"""
+
+
+def _state_nests(*above: Node) -> Nest:
+    """D and S side by side under ``above``, then Y, which reads the last state."""
+    inner = tuple((*_steps("m", "p"), Compute(name, "any")) for name in ("D", "S"))
+    last = (*_steps("p"), Compute("Y", "any"))
+    kept = tuple(Store("dram", tensor) for tensor in ("X", "S", "D", "Y"))
+    return (*kept, Branch("sequential", ((*above, Branch("sequential", inner)), last)))
+
+
+def test_a_running_state_is_read_in_the_loop_that_makes_it() -> None:
+    problem = cascade_problem(parse_cascade(_STATE, file="state"), {"m": 3, "p": 4})
+    with pytest.raises(InputError, match="D reads the running state S, of which S makes the next value along m"):
+        evaluate(Mapping("state", "cells", _state_nests()), problem, _machine())
+    with pytest.raises(InputError, match="one loop over m in steps of 1 around both"):
+        evaluate(Mapping("state", "cells", _state_nests(Loop("m", 2))), problem, _machine())
+    # Each of the 3 x 4 points of D reads a state; the end reads the last four: 16 reads of 16 bits.
+    cost = evaluate(Mapping("state", "cells", _state_nests(Loop("m", 1))), problem, _machine())
+    assert cost.traffic()["dram"]["S"].read_bits == 16 * 16
+
+
+def test_the_search_asks_for_a_pipelined_machine_for_a_running_state() -> None:
+    problem = cascade_problem(parse_cascade(_STATE, file="state"), {"m": 3, "p": 4})
+    with pytest.raises(InputError, match="cells runs one Einsum after the other; expected a pipelined machine"):
+        search(problem, _machine())
 
 
 def test_a_result_has_one_rank_for_each_axis() -> None:

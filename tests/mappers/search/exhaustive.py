@@ -44,54 +44,41 @@ class Best:
 
 
 def best_of_all(problem: CascadeProblem, hierarchy: Hierarchy, most: int, fuse: bool = True) -> Best:
-    """Price every mapping. Raises `TooMany` when there are more than ``most``."""
-    best = Best()
-    if len(problem.einsums) == 1:
-        for nest in every_nest(problem.einsums[0], hierarchy):
-            _price(best, (nest,), problem, hierarchy, most)
-        return best
-    first, second = problem.einsums
-    (shared,) = problem.intermediates
-    # Through the root: every pair of the two Einsums' own nests, priced alone and added up.
-    apart = []
-    for einsum in problem.einsums:
+    """Price every mapping of one Einsum, or of two and a tensor between them.
+
+    Raises `TooMany`, before any is priced, when there are more than ``most``.
+    """
+    apart = [list(itertools.islice(every_nest(einsum, hierarchy), most + 1)) for einsum in problem.einsums]
+    fused: list[Nest] = []
+    if fuse and problem.intermediates:
+        fused = list(itertools.islice(_fused(*problem.einsums, *problem.intermediates, hierarchy), most + 1))
+    if sum(map(len, apart)) + len(fused) > most:
+        raise TooMany
+    best = Best(priced=sum(map(len, apart)) + len(fused))
+    # Through the root: each Einsum's own nests, priced alone and added up.
+    fronts = []
+    for einsum, nests in zip(problem.einsums, apart, strict=True):
         alone = CascadeProblem(problem.name, (einsum,), (), ())
-        found = []
-        for nest in every_nest(einsum, hierarchy):
-            cost = _cost(nest, alone, hierarchy, best, most)
-            if cost is not None:
-                found.append(cost)
-        apart.append(_front(found))
-    for one, two in itertools.product(*apart):
-        best.take(one[0] + two[0], one[1] + two[1])
-    if fuse:
-        for nest in _fused(first, second, shared, hierarchy):
-            _price(best, (nest,), problem, hierarchy, most)
+        fronts.append(_front([_cost(nest, alone, hierarchy) for nest in nests]))
+    for costs in itertools.product(*fronts):
+        best.take(sum(energy for energy, _ in costs), sum(latency for _, latency in costs))
+    for nest in fused:
+        cost = _cost(nest, problem, hierarchy)
+        if cost is not None:
+            best.take(*cost)
     return best
 
 
-def _front(costs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def _front(costs: Sequence[tuple[float, float] | None]) -> list[tuple[float, float]]:
     """Costs that no other undercuts in both, so that adding up two lists stays short."""
     kept: list[tuple[float, float]] = []
-    for cost in sorted(set(costs)):
+    for cost in sorted({cost for cost in costs if cost is not None}):
         if not kept or cost[1] < kept[-1][1]:
             kept.append(cost)
     return kept
 
 
-def _price(best: Best, nests: tuple[Nest, ...], problem: CascadeProblem, hierarchy: Hierarchy, most: int) -> None:
-    for nest in nests:
-        cost = _cost(nest, problem, hierarchy, best, most)
-        if cost is not None:
-            best.take(*cost)
-
-
-def _cost(
-    nest: Nest, problem: CascadeProblem, hierarchy: Hierarchy, best: Best, most: int
-) -> tuple[float, float] | None:
-    best.priced += 1
-    if best.priced > most:
-        raise TooMany
+def _cost(nest: Nest, problem: CascadeProblem, hierarchy: Hierarchy) -> tuple[float, float] | None:
     try:
         cost = evaluate(Mapping(problem.name, hierarchy.name, nest), problem, hierarchy)
     except InputError:  # instances that deal a shared tile differently: no program

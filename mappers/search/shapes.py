@@ -1,0 +1,65 @@
+"""Equal shapes are searched once: Einsums with their tensors and ranks numbered, and the way back to names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from mappers.mapspace.constraints import Constraints
+from mappers.mapspace.problem import Axis, EinsumProblem
+from mappers.search.einsum import Candidate
+
+__all__ = ["Shape", "named", "numbered"]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """An Einsum with its tensors and ranks numbered, and the names that a candidate gets back."""
+
+    problem: EinsumProblem
+    tensors: tuple[str, ...]
+    ranks: tuple[str, ...]
+    constraints: Constraints
+
+
+def numbered(problem: EinsumProblem, constraints: Constraints) -> Shape:
+    """``problem`` with its ranks and tensors numbered in order of appearance, and the constraints that touch it."""
+    tensors = tuple(use.tensor for use in problem.uses)
+    rank_of = {rank: f"r{index}" for index, rank in enumerate(problem.ranks)}
+    tensor_of = {tensor: f"T{index}" for index, tensor in enumerate(tensors)}
+    uses = tuple(
+        replace(
+            use,
+            tensor=tensor_of[use.tensor],
+            axes=tuple(Axis(tuple((rank_of[rank], step) for rank, step in axis.terms)) for axis in use.axes),
+        )
+        for use in problem.uses
+    )
+    plain = EinsumProblem(
+        "T", tuple((rank_of[rank], size) for rank, size in problem.sizes), uses, problem.operations, problem.contraction
+    )
+    mine = replace(
+        constraints,
+        unfused=frozenset(tensor_of[name] for name in constraints.unfused if name in tensor_of),
+        keep=frozenset((level, tensor_of[name]) for level, name in constraints.keep if name in tensor_of),
+        bypass=frozenset((level, tensor_of[name]) for level, name in constraints.bypass if name in tensor_of),
+        tiles=tuple(
+            (level, tensor_of[name], rank_of[rank], tile)
+            for level, name, rank, tile in constraints.tiles
+            if name in tensor_of and rank in rank_of
+        ),
+    )
+    return Shape(plain, tensors, problem.ranks, mine)
+
+
+def named(candidate: Candidate, shape: Shape) -> Candidate:
+    """A candidate of the numbered problem in the names of the Einsum."""
+    rank = {f"r{index}": name for index, name in enumerate(shape.ranks)}
+    tensor = {f"T{index}": name for index, name in enumerate(shape.tensors)}
+    return replace(
+        candidate,
+        stores=tuple(
+            replace(s, tensor=tensor[s.tensor], tile=tuple(sorted((rank[r], size) for r, size in s.tile)))
+            for s in candidate.stores
+        ),
+        lanes=tuple(replace(lane, rank=rank[lane.rank]) for lane in candidate.lanes),
+    )

@@ -1,0 +1,81 @@
+"""Pieces of a search that may run in other processes: plain arguments in, plain results out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor, ProcessPoolExecutor
+from functools import lru_cache, partial
+from typing import Any
+
+from hw.spec.hierarchy import Hierarchy
+from mappers.mapspace.constraints import Constraints
+from mappers.mapspace.problem import EinsumProblem
+from mappers.search.einsum import (
+    Candidate,
+    Configuration,
+    Tile,
+    best_nest,
+    configurations,
+    no_room,
+    shared_nests,
+)
+from mappers.search.goal import Goal
+
+__all__ = ["Pool", "best_of", "shared_of"]
+
+
+@lru_cache(maxsize=512)
+def _choices(
+    problem: EinsumProblem, machine: str, constraints: Constraints, imperfect: bool
+) -> tuple[Configuration, ...]:
+    """Configurations on the machine of that JSON text, kept for the next bound."""
+    return configurations(problem, Hierarchy.model_validate_json(machine), constraints, imperfect)
+
+
+def best_of(
+    problem: EinsumProblem, machine: str, constraints: Constraints, imperfect: bool, goal: Goal
+) -> tuple[Candidate, int]:
+    """`best_nest` on the machine of that JSON text. Raises `InfeasibleError` when no nest fits."""
+    choices = _choices(problem, machine, constraints, imperfect)
+    best, count = best_nest(problem, choices, goal)
+    if best is None:
+        raise no_room(problem, choices)
+    return best, count
+
+
+def shared_of(
+    problem: EinsumProblem,
+    machine: str,
+    constraints: Constraints,
+    imperfect: bool,
+    goal: Goal,
+    bound: float,
+    batch: tuple[tuple[str, int], ...],
+    cuts: int,
+    tiles: tuple[tuple[str, frozenset[Tile]], ...],
+    stop: Callable[[], bool] | None = None,
+) -> tuple[list[Candidate], int]:
+    """`shared_nests` on the machine of that JSON text."""
+    choices = _choices(problem, machine, constraints, imperfect)
+    return shared_nests(problem, choices, goal, bound, dict(batch), cuts, dict(tiles), stop)
+
+
+class Pool:
+    """Runs a function over argument tuples, in other processes when asked; results in the order of the arguments."""
+
+    def __init__(self, workers: int, jobs: int) -> None:
+        self.executor: Executor | None = ProcessPoolExecutor(workers) if workers > 1 and jobs > 1 else None
+
+    def __enter__(self) -> Callable[..., list[Any]]:
+        return self._run
+
+    def __exit__(self, *_: object) -> None:
+        if self.executor is not None:
+            self.executor.shutdown(cancel_futures=True)
+
+    def _run(self, function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> list[Any]:
+        if self.executor is None:
+            return [function(*each) for each in arguments]
+        if isinstance(function, partial):  # what asks whether to stop lives in this process
+            function = function.func
+        return [future.result() for future in [self.executor.submit(function, *each) for each in arguments]]
