@@ -47,7 +47,8 @@ def run_map(options: MapOptions, *, given: tuple[str, ...] = (), as_json: bool) 
                 progress=_show_progress if sys.stderr.isatty() else None,
             )
         except InputError as error:
-            part = {"units": "system", "levels": "system", "constraints": "constraints"}.get(error.field or "")
+            parts = {"units": "system", "levels": "system", "constraints": "constraints", "cascade": "cascade"}
+            part = parts.get(error.field or "")
             raise error if part is None else wanted.said.place(error, part) from None
     _end_progress()
     if options.mapping_out is not None:
@@ -97,6 +98,7 @@ def document(resolved: Resolved, result: SearchResult, stopped: str | None) -> d
                 "utilisation": cost.utilisation,
                 "times_s": _finite(cost.times_s),
                 "energy_by_part_j": _finite(cost.energy_j),
+                **({"cycles": cost.cycles} if cost.cycles else {}),
             }
             for cost in result.cost.einsums
         ],

@@ -7,6 +7,7 @@ import typer
 from dse.cli.map_problem import Resolved
 from dse.reports.table import print_rows
 from dse.reports.units_text import bytes_text, engineering, joules_text, percent_text, seconds_text
+from hw.spec.hierarchy import Hierarchy
 from mappers.mapspace.report import SearchResult
 from mappers.mapspace.text import mapping_text
 
@@ -33,8 +34,16 @@ def print_map(resolved: Resolved, result: SearchResult, stopped: str | None) -> 
                 "bound by": each.bound,
                 "energy": joules_text(sum(each.energy_j.values())),
                 "in use": percent_text(each.utilisation),
+                **{f"{part} cycles": f"{count:,}" for part, count in each.cycles.items()},
             }
             for each in cost.einsums
+        ]
+    )
+    typer.echo("")
+    print_rows(
+        [
+            {"unit": unit, "size": _size_text(machine, unit), "useful cycles of the whole latency": percent_text(share)}
+            for unit, share in cost.utilisation.items()
         ]
     )
     typer.echo("")
@@ -54,8 +63,8 @@ def print_map(resolved: Resolved, result: SearchResult, stopped: str | None) -> 
     typer.echo("")
     used = []
     for name, level in machine.levels.items():
-        if level.capacity_bytes is not None:
-            held = cost.usage_bits.get(name, 0.0) / 8
+        if level.capacity_bytes is not None and name in cost.usage_bits:
+            held = cost.usage_bits[name] / 8
             share = percent_text(held / level.capacity_bytes)
             capacity = bytes_text(level.capacity_bytes)
             used.append({"level": name, "most held": bytes_text(held), "capacity": capacity, "share": share})
@@ -63,6 +72,12 @@ def print_map(resolved: Resolved, result: SearchResult, stopped: str | None) -> 
         print_rows(used)
         typer.echo("")
     typer.echo(mapping_text(result.mapping, problem, cost).rstrip("\n"))
+
+
+def _size_text(machine: Hierarchy, unit: str) -> str:
+    """The fan-outs above a unit and its own, such as ``256 x 256``; 1 for a single one."""
+    fanouts = [machine.levels[level].fanout for level in machine.path(unit)] + [machine.units[unit].fanout]
+    return " x ".join(str(each.size) for fanout in fanouts for each in fanout.values()) or "1"
 
 
 def _figures(result: SearchResult) -> list[dict[str, str]]:

@@ -17,6 +17,10 @@ __all__ = ["Axis", "CascadeProblem", "EinsumProblem", "TensorUse", "cascade_prob
 DEFAULT_BITS = 16
 """Bits of an element where neither the caller nor the cascade says otherwise: the half-precision formats."""
 
+LARGEST_SIZE = 2**32
+"""The most coordinates of a rank. A search lists about two square roots of it as tiles, each pair of ranks their product:
+beyond, the lists alone outlast any patience. No tensor of a known model comes near."""
+
 
 @dataclass(frozen=True, slots=True)
 class Axis:
@@ -243,6 +247,7 @@ def _widths(cascade: Cascade, bits: int | Mapping[str, int] | None) -> dict[str,
 
 
 def _whole(cascade: Cascade, name: str, value: float) -> int:
-    if value < 1 or value != int(value):
-        raise InputError(f"size {value:g}", "a whole number of at least 1", f"{cascade.name}.sizes.{name}")
+    if not 1 <= value <= LARGEST_SIZE or value != int(value):
+        expected = "a whole number of at least 1" if value <= LARGEST_SIZE else f"at most {LARGEST_SIZE:,}"
+        raise InputError(f"size {value:g}", expected, f"{cascade.name}.sizes.{name}")
     return int(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mappers.mapspace.mapping import Mapping
@@ -23,7 +23,8 @@ class EinsumCost:
     """One Einsum under a mapping.
 
     ``times_s`` names every resource (``dram``, ``glb read``, ``mac``, ...) with the time it is busy; ``energy_j`` names
-    levels and units.
+    levels and units. ``cycles`` are those of a systolic array (``total``, of it ``compute``, ``prefetch`` and
+    ``drain``), empty elsewhere.
     """
 
     einsum: str
@@ -32,6 +33,7 @@ class EinsumCost:
     energy_j: dict[str, float]
     traffic: dict[str, dict[str, Traffic]]
     utilisation: float
+    cycles: dict[str, int] = field(default_factory=dict)
 
     @property
     def latency_s(self) -> float:

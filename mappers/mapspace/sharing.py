@@ -62,17 +62,18 @@ def _check_shared_store(
 
 def _deals(
     path: Path, use: TensorUse, store: PlacedStore, hierarchy: Hierarchy, sizes: Mapping[str, int]
-) -> tuple[list[tuple[_Dealt, ...]], list[tuple[object, ...]]]:
+) -> tuple[list[_Dealt], list[tuple[object, ...]]]:
     """How a tensor's axes are dealt over the instances that keep it, and over which instances there are copies.
 
     Steps that are multiples of the factor deal alike whatever they are; others are part of the answer. So is a rank
-    that is cut above the store: its last piece may reach fewer instances. An axis of which one coordinate is read (a
-    running state at its end) is as good as one that is not dealt.
+    that is cut above the store: its last piece may reach fewer instances. Where nothing is dealt, axes do not count: a
+    use of one coordinate of an axis (a running state at its end) lacks it.
     """
     depth = hierarchy.path(path.compute.unit).index(store.level)
     cuts = rank_cuts(path, sizes, hierarchy)
-    dealt = [[_deal(cuts[rank], store.position, depth) for rank, _ in axis.terms] for axis in use.axes]
-    axes = [tuple(deal for deal in axis if any(deal)) for axis in dealt]
+    axes = [_deal(cuts[rank], store.position, depth) for axis in use.axes for rank, _ in axis.terms]
+    if not any(any(deal) for deal in axes):
+        axes = []
     cut_above = path.walked(0, store.position)
     copies: list[tuple[object, ...]] = []
     for rank in path.einsum.ranks:

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from mappers.mapspace.problem import CascadeProblem
+from mappers.mapspace.problem import CascadeProblem, EinsumProblem
 from mappers.search.einsum import Candidate, Deal, Tile
 
 __all__ = ["Frame", "Joined", "join", "merged_chain"]
@@ -42,6 +42,7 @@ class _Alive:
     deal: Deal = ()
     pending: bool = False  # written inside deeper loops that are still open: not yet whole
     dying: bool = False  # last read inside deeper loops that are still open
+    away: bool = False  # passes through the root: here only as long as it is pending
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _extend(
     alive = {
         name: what
         if moved[what.frame] == what.frame
-        else _Alive(moved[what.frame], what.bits, what.deal, what.pending, what.dying)
+        else _Alive(moved[what.frame], what.bits, what.deal, what.pending, what.dying, what.away)
         for name, what in state.alive
     }
     inside = len(frames) - 1
@@ -151,6 +152,10 @@ def _extend(
         elif f < inside:
             frame = frames[f + 1]
             frames[f + 1] = Frame(frame.tile, frame.live, frame.peak, frame.outer + store.bits)
+    if einsum.output.intermediate and output not in on_chip:
+        whole = _unsummed(tiles, einsum)
+        if whole < inside:
+            alive[output] = _Alive(whole, 0.0, pending=True, away=True)
     need = frames[inside].live + candidate.own_bits
     for f in range(inside, -1, -1):
         frame = frames[f]
@@ -168,10 +173,10 @@ def _extend(
                 del alive[use.tensor]
             else:
                 alive[use.tensor] = replace(what, dying=True)
-    deepest_live = max((what.frame for what in alive.values() if not what.dying), default=0)
+    deepest_live = max((what.frame for what in alive.values() if not what.dying and not what.away), default=0)
     for name, what in list(alive.items()):
         if what.frame >= deepest_live:
-            if what.dying:
+            if what.dying or what.away:
                 frames[what.frame] = _with_live(frames[what.frame], -what.bits)
                 del alive[name]
             elif what.pending:
@@ -183,6 +188,16 @@ def _extend(
         tuple(sorted(alive.items())),
         (*state.chosen, candidate),
     )
+
+
+def _unsummed(tiles: Sequence[Tile], einsum: EinsumProblem) -> int:
+    """The innermost of the open loops that is not inside one over a rank that the Einsum sums."""
+    place = 0
+    while place + 1 < len(tiles) and all(
+        rank in einsum.output.ranks or rank not in einsum.size for rank, _ in tiles[place + 1]
+    ):
+        place += 1
+    return place
 
 
 def _with_live(frame: Frame, bits: float) -> Frame:

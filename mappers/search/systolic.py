@@ -105,13 +105,7 @@ def search_systolic(
                 if best is None or key < best[0]:
                     best = key, Mapping(problem.name, hierarchy.name, run.nest(depths)), cost
     if best is None:
-        raise InfeasibleError(
-            f"placing Einsum {einsum.name!r} on {hierarchy.name!r}",
-            1,
-            0,
-            "placements that fit half of each buffer",
-            "larger buffers, or fewer constraints",
-        )
+        raise _no_room(einsum, hierarchy, constraints)
     key, mapping, cost = best
     unit = hierarchy.units[cost.einsums[0].unit]
     return SearchResult(
@@ -238,7 +232,13 @@ class _Execution:
                 )
         latency = self.cycles.total_cycles * per_step / unit.clock_hz
         share = self.problem.points / unit.instances / max(self.cycles.total_cycles, 1)
-        einsum = EinsumCost(self.problem.name, name, {name: latency}, joules, traffic, share)
+        counted = {
+            "total": self.cycles.total_cycles,
+            "compute": self.cycles.compute_cycles,
+            "prefetch": self.cycles.prefetch_cycles,
+            "drain": self.cycles.drain_cycles,
+        }
+        einsum = EinsumCost(self.problem.name, name, {name: latency}, joules, traffic, share, counted)
         return MappingCost((einsum,), latency, sum(joules.values()), self.used_bits(depths, 2), {name: share})
 
     def nest(self, depths: Table[str, tuple[int, ...]]) -> Nest:
@@ -285,6 +285,30 @@ def _depths(run: _Execution, constraints: Constraints) -> Iterator[dict[str, tup
             (limit := limits[level]) is None or bits <= limit * 8 / 2 for level, bits in run.used_bits(depths).items()
         ):
             yield depths
+
+
+def _no_room(problem: EinsumProblem, hierarchy: Hierarchy, constraints: Constraints) -> InfeasibleError:
+    """What the smallest tiles lack: the fullest level of the placement that comes closest."""
+    closest: tuple[float, str] | None = None
+    for placement in _placed(problem, hierarchy, constraints):
+        for dataflow in DATAFLOWS if constraints.stationary is None else (_STAYS[constraints.stationary],):
+            run = _Execution(problem, hierarchy, placement, dataflow)
+            depths = {use.tensor: (len(run.loops),) * (len(run.levels(use)) - 1) for use in problem.uses}
+            limits = {level: hierarchy.levels[level].capacity_bytes for level in placement.path}
+            over = [(2 * b - 8 * s, n) for n, b in run.used_bits(depths).items() if (s := limits[n]) is not None]
+            worst = max(over, default=(0.0, ""))
+            closest = worst if closest is None or worst < closest else closest
+    if closest is None or closest[0] <= 0.0:
+        what = f"placing Einsum {problem.name!r} on {hierarchy.name!r} within the constraints"
+        return InfeasibleError(what, 1, 0, "placement", "fewer constraints, or larger buffers")
+    capacity_bits = 8 * (hierarchy.levels[closest[1]].capacity_bytes or 0.0)
+    return InfeasibleError(
+        f"capacity of {closest[1]} for two copies of the smallest tiles of Einsum {problem.name!r}",
+        capacity_bits + closest[0],
+        capacity_bits,
+        "bit",
+        "larger buffers, or fewer constraints",
+    )
 
 
 def _as_told(

@@ -92,7 +92,7 @@ def bounds_of(machine: Machine, whole: Region) -> dict[str, float]:
     """Bits that must pass the root, the time that takes, each unit's least time, and the least energy.
 
     ``{root}_bits``, ``{root}_s``; ``{unit}_s`` is the time of what only that unit computes, with all lanes at work;
-    ``energy_j`` is every operation at its cheapest and the compulsory bits.
+    ``latency_s`` is the longest of these times and ``edp`` its product with ``energy_j``, which is every operation at its cheapest and the compulsory bits.
     """
     reads, writes = whole.compulsory_bits
     root = machine.root_level
@@ -106,9 +106,13 @@ def bounds_of(machine: Machine, whole: Region) -> dict[str, float]:
             lanes = math.prod(dimension.size for dimension in array.dimensions)
             rate = lanes * array.unit.width * array.unit.clock_hz
             only[array.name] += array.point_cost(einsum)[0] * einsum.points / rate
+    root_s = machine.root_seconds(reads, writes)
+    latency_s = max(root_s, *only.values())
     return {
         f"{machine.root}_bits": reads + writes,
-        f"{machine.root}_s": machine.root_seconds(reads, writes),
+        f"{machine.root}_s": root_s,
         **{f"{name}_s": seconds for name, seconds in only.items()},
         "energy_j": energy_j,
+        "latency_s": latency_s,
+        "edp": energy_j * latency_s,
     }

@@ -72,6 +72,59 @@ def test_the_report_shows_what_the_document_says(capsys: pytest.CaptureFixture[s
         assert word in text
 
 
+def test_cycles_of_a_systolic_array(capsys: pytest.CaptureFixture[str]) -> None:
+    # SCALE-Sim 3.0.0 (commit 1d62b68), 32 x 32, 64 kB buffers, bandwidth 10, no stalls: total and compute cycles.
+    array = ["map", "--cascade", "gemm", "--sizes", "m=256,n0=256,n1=256", "--system", "scale-sim-32x32"]
+    for dataflow, total, compute in (("ws", 26_698, 22_399), ("os", 24_650, 20_351), ("is", 26_698, 22_399)):
+        (einsum,) = document([*array, "--dataflow", dataflow], capsys)["einsums"]
+        cycles = einsum["cycles"]
+        assert (cycles["total"], cycles["compute"]) == (total, compute)
+        assert cycles["prefetch"] + cycles["drain"] == total - compute
+    assert run([*array, "--dataflow", "ws"]) == 0
+    text = capsys.readouterr().out
+    assert "26,698" in text
+    assert "22,399" in text
+    assert "cycles" not in document(SMALL, capsys)["einsums"][0]
+
+
+def test_a_systolic_array_without_room_names_the_buffer(capsys: pytest.CaptureFixture[str]) -> None:
+    array = ["map", "--cascade", "gemm", "--sizes", "m=64,n0=64,n1=64", "--system", "scale-sim-32x32"]
+    assert run([*array, "--set", "input_sram.capacity=1 B", "--json"]) == 3
+    error = json.loads(capsys.readouterr().out)["error"]
+    # At least one row of the array, 32 elements of 8 bits, twice: one in use while the other comes.
+    assert "input_sram" in error["message"]
+    assert "needs 512 bit, has 8 bit" in error["message"]
+
+
+def test_the_report_says_how_busy_each_unit_is(capsys: pytest.CaptureFixture[str]) -> None:
+    attention = ["map", "--cascade", "attention-1pass", "--sizes", "b=64,h=12,p=1024,m=1024,e=64,f=64"]
+    found = document([*attention, "--system", "fusemax"], capsys)
+    # FuseMax artifact (commit f543beb), BERT, 1K tokens: .889610 of the 2D array, all of the 1D array.
+    assert found["utilisation"]["array2d"] == pytest.approx(0.88961, abs=0.02)
+    assert found["latency_s"] == pytest.approx(0.00201314042553, rel=0.02)
+    assert 0 < found["lower_bound"]["latency_s"] <= found["latency_s"]
+    assert run([*attention, "--system", "fusemax"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.split() == ["array2d", "256", "x", "256", "89", "%"] for line in lines)
+    # Registers between pipelined Einsums are not counted, so the report says nothing of their room.
+    assert not any(line.startswith("registers2d") and "32 B" in line for line in lines)
+
+
+def test_a_size_beyond_all_reason_is_refused_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    for size in ("1e18", "1e300"):
+        words = ["map", "--cascade", "gemm", "--sizes", f"m={size},n0=1,n1=1", "--system", "mapping-simple", "--json"]
+        assert run(words) == 2
+        assert "at most 4,294,967,296" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
+def test_a_running_state_asks_for_a_pipelined_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    attention = ["map", "--cascade", "attention-1pass", "--sizes", "b=1,h=1,p=64,m=1024,e=64,f=64", "--json"]
+    assert run([*attention, "--system", "mapping-tpu-v4i"]) == 2
+    message = json.loads(capsys.readouterr().out)["error"]["message"]
+    assert message.startswith("--cascade: SPD reads the running state RD")
+    assert "pipelined machine such as fusemax" in message
+
+
 def test_a_width_per_tensor(capsys: pytest.CaptureFixture[str]) -> None:
     found = document([*SMALL, "--objective", "energy", "--bits", "W=4,A=16", "--bits", "Z=8"], capsys)
     reads = {tensor: bits["read"] + bits["write"] for tensor, bits in found["traffic_bits"]["dram"].items()}

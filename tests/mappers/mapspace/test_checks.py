@@ -152,7 +152,6 @@ _STATE = """cascade state
 rank m
 rank p
 input X[m, p]
-
 output Y
 S[0, p] = 0
 D[m, p] = X[m, p] * S[m, p]

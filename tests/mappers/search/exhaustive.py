@@ -1,4 +1,4 @@
-"""Every mapping of a small problem, written out literally and priced one by one: slow, plain, and not the search's code.
+"""Every mapping of a small problem, written out literally and priced one by one: slow, plain, no code of the search.
 
 All chains of levels that the keep rules allow, all ways to fill fan-outs, all chains of divisors for every rank, all
 orders of loops and stores. Two orders that are the same program are written once: stores side by side, and loops below
@@ -50,8 +50,11 @@ def best_of_all(problem: CascadeProblem, hierarchy: Hierarchy, most: int, fuse: 
     """
     apart = [list(itertools.islice(every_nest(einsum, hierarchy), most + 1)) for einsum in problem.einsums]
     fused: list[Nest] = []
+    if sum(map(len, apart)) > most:
+        raise TooMany
     if fuse and problem.intermediates:
-        fused = list(itertools.islice(_fused(*problem.einsums, *problem.intermediates, hierarchy), most + 1))
+        (first, second), (shared,) = problem.einsums, problem.intermediates
+        fused = list(itertools.islice(_fused(first, second, shared, hierarchy, most), most + 1))
     if sum(map(len, apart)) + len(fused) > most:
         raise TooMany
     best = Best(priced=sum(map(len, apart)) + len(fused))
@@ -200,7 +203,8 @@ def _orders(
 # ---- two Einsums with a tensor between them ----
 
 
-def _fused(first: EinsumProblem, second: EinsumProblem, shared: str, hierarchy: Hierarchy) -> Iterator[Nest]:
+def _fused(first: EinsumProblem, second: EinsumProblem, shared: str, hierarchy: Hierarchy, most: int) -> Iterator[Nest]:
+    """Every nest of the pair with ``shared`` on chip; of more than ``most`` only so many that they are too many."""
     pair = (first, second)
     common = [rank for rank in first.ranks if rank in second.ranks]
     units = itertools.product(_units(first, hierarchy), _units(second, hierarchy))
@@ -216,9 +220,7 @@ def _fused(first: EinsumProblem, second: EinsumProblem, shared: str, hierarchy: 
         ]
         spreads = [_spreadings(einsum, hierarchy, unit) for einsum, unit in zip(pair, names, strict=True)]
         for chosen in itertools.product(*options):
-            top = tuple(
-                Store(root, use.tensor) for einsum in pair for use in einsum.uses if use.tensor != shared
-            )
+            top = tuple(Store(root, use.tensor) for einsum in pair for use in einsum.uses if use.tensor != shared)
             below = [
                 [tuple(Store(at, use.tensor) for at in chain if at != root)
                  for use, chain in zip(einsum.uses, chains, strict=True)]
@@ -235,8 +237,8 @@ def _fused(first: EinsumProblem, second: EinsumProblem, shared: str, hierarchy: 
                     for head, tiles in _heads(sizes, nodes):
                         for lanes in itertools.product(*spreads):
                             bodies = [
-                                [(*body, *lane, Compute(einsum.name, unit))
-                                 for body in _bodies(einsum, {**einsum.size, **tiles}, each, lane)]
+                                [(*body, *lane, Compute(einsum.name, unit)) for body in itertools.islice(
+                                    _bodies(einsum, {**einsum.size, **tiles}, each, lane), most + 1)]
                                 for einsum, each, lane, unit in zip(pair, left, lanes, names, strict=True)
                             ]  # fmt: skip
                             for both in itertools.product(*bodies):

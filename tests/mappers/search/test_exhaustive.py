@@ -1,4 +1,4 @@
-"""The search against every mapping there is, written out and priced one by one, on small problems with divisor tiles."""
+"""The search against every mapping there is, written out and priced one by one: small problems, divisor tiles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAIRS = ("chain", "activation")
 
 
 def check(names: tuple[str, ...], seed: int, largest: int, most: int) -> int:
-    """Compare one random case for all objectives; the number of mappings priced, 0 when there are more than ``most``."""
+    """Compare one random case for all objectives; how many mappings were priced, 0 for more than ``most``."""
     rng = random.Random(seed)
     problem = random_problem(rng, rng.choice(names), largest)
     machine = random_machine(rng, rng.choice((2, 2, 3)), rng.random() < 0.5)
@@ -50,11 +50,11 @@ def check_many(names: tuple[str, ...], first: int, cases: int, largest: int, mos
 
 
 def test_single_einsums() -> None:
-    check_many(SINGLE, 1_000, 160, largest=6, most=150)
+    check_many(SINGLE, 1_000, 150, largest=6, most=200)
 
 
 def test_pairs_of_einsums() -> None:
-    check_many(PAIRS, 2_000, 50, largest=4, most=250)
+    check_many(PAIRS, 2_000, 60, largest=4, most=200)
 
 
 @pytest.mark.slow
