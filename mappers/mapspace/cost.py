@@ -6,9 +6,10 @@ The rules (after AccelForge, https://github.com/Accelergy-Project/accelforge, wi
   resource; Einsums of a sequential branch follow one another, those of a pipelined one overlap, so that the branch
   takes as long as the resource with the longest sum.
 * A tile is fetched once for each turn of the innermost loop above its store that walks one of its ranks, and stays
-  for that turn: a store in one nest of a branch holds its tile through the others where that loop is outside the
-  branch and another loop between the two comes back to it. A tile of what one nest makes and another reads is handed
-  on each time its nest ends.
+  for that turn. In a sequential branch it goes when its nest ends: what is to stay while other nests run is stored
+  above the branch. In a pipelined one a store in one nest holds its tile through the others where that loop is outside
+  the branch and another loop between the two comes back to it; a tile of what one nest makes and another reads is
+  handed on each time its nest ends.
 * A unit reads its operands from, and updates its result in, the innermost level that keeps them, at every point.
 * The first value that a store receives for an element is written; a later one is added to what is there: a read and a
   write. A tile of partial sums that comes back is read above and written below; with several instances, one of them

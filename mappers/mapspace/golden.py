@@ -207,7 +207,11 @@ class _Leaf:
         above = place.parent
         while above is not None:
             node = above.node
-            if isinstance(node, Branch) and below.nest >= 0 and self._handed_on(above, below, use):
+            if (
+                isinstance(node, Branch)
+                and below.nest >= 0
+                and (node.execution == "sequential" or self._handed_on(above, below, use))
+            ):
                 return id(above), below.nest
             if isinstance(node, Loop) and node.rank in use.ranks:
                 outer = [

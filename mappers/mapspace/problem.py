@@ -18,8 +18,8 @@ DEFAULT_BITS = 16
 """Bits of an element where neither the caller nor the cascade says otherwise: the half-precision formats."""
 
 LARGEST_SIZE = 2**32
-"""The most coordinates of a rank. A search lists about two square roots of it as tiles, each pair of ranks their product:
-beyond, the lists alone outlast any patience. No tensor of a known model comes near."""
+"""The most coordinates of a rank. A search lists about two square roots of it as tiles; beyond, the lists alone outlast
+any patience. No tensor of a known model comes near."""
 
 
 @dataclass(frozen=True, slots=True)

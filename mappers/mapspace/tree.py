@@ -79,8 +79,9 @@ class Path:
 def fill_position(path: Path, use: TensorUse, store: PlacedStore, found: Sequence[Path]) -> int:
     """Where a program would fill ``store``: just below the innermost loop above it that walks a rank of the tensor.
 
-    A tensor that the cascade makes is handed on below the branch that parts its maker from a reader: the tile of a
-    store in one of their nests does not outlive a turn of that nest.
+    The tile of a store in one nest of a sequential branch does not outlive a turn of that nest: what is to stay while
+    the other nests run stands above the branch. In a pipelined one it does, but for a tensor that the cascade makes
+    there: that is handed on below the branch that parts its maker from a reader.
     """
     place = max((at + 1 for at in path.turning if at < store.position and _rank(path, at) in use.ranks), default=0)
     makes = use.role == "output"
@@ -91,7 +92,7 @@ def fill_position(path: Path, use: TensorUse, store: PlacedStore, found: Sequenc
             else (other.einsum.output.tensor == use.tensor)
         )
         common = path.shared(other)
-        if linked and other is not path and place < common <= store.position:
+        if (linked or other.moment != path.moment) and other is not path and place < common <= store.position:
             place = common
     return place
 

@@ -106,17 +106,24 @@ def configurations(
     return tuple(found.values())
 
 
-def best_nest(problem: EinsumProblem, choices: tuple[Configuration, ...], goal: Goal) -> tuple[Candidate | None, int]:
+def best_nest(
+    problem: EinsumProblem,
+    choices: tuple[Configuration, ...],
+    goal: Goal,
+    stop: Callable[[], bool] | None = None,
+) -> tuple[Candidate | None, int]:
     """The nest of least ``goal`` over all configurations; and how many partial nests were judged.
 
     Intermediates that may stay on chip do so wherever it suits this Einsum, so the result bounds what any fusion can
-    reach.
+    reach; unless ``stop`` turned true before all were seen.
     """
     best: Candidate | None = None
     bound = (math.inf, math.inf)
     evaluated = 0
     for choice in sorted(choices, key=lambda c: goal.measure(*c.floor)):
         if goal.measure(*choice.floor) >= bound:
+            break
+        if best is not None and stop is not None and stop():
             break
         start = _finest_batch(problem, choice.tables)
         values, prefix, nodes, options, count = enumerate_nests(

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from hw.spec.hierarchy import Hierarchy
@@ -27,6 +28,7 @@ from mappers.search.goal import Floor, Goal, total
 from mappers.search.joint import ANY, Joint, sums, total_of
 from mappers.search.shapes import Shape, named, numbered
 from mappers.search.work import Pool, best_of, shared_of
+from workloads.errors import InfeasibleError, InputError
 
 __all__ = ["search_sequential"]
 
@@ -84,13 +86,20 @@ def _search(
     machine = hierarchy.model_dump_json(by_alias=True)
     with Pool(workers, len(distinct)) as run:
         tell("bounds of each Einsum", 0.0)
-        least, goal, evaluated = _floors(shapes, goal, machine, imperfect, run)
+        try:
+            least, goal, evaluated = _floors(shapes, goal, machine, imperfect, run, stop)
+        except (InfeasibleError, InputError):
+            for einsum in problem.einsums:  # the same complaint, with the names the user knows
+                best_of(einsum, machine, constraints, imperfect, goal, stop)
+            raise
         floor = replace(goal, rest=total(least)).measure(0.0, 0.0)[0]
-        best, count = _unfused(shapes, least, goal, machine, imperfect, run)
+        cut_short = stop()
+        best, count = _unfused(shapes, least, goal, machine, imperfect, partial(_stoppable, run, stop))
         evaluated += count
         reached = total_of(goal, best)
-        proven = reached
-        if problem.intermediates and constraints.fuse:
+        cut_short = cut_short or stop()
+        proven = 0.0 if cut_short else reached
+        if not cut_short and problem.intermediates and constraints.fuse:
             task = Joint(problem, hierarchy, machine, goal, imperfect, shapes, least, floor, run, stop)
             proven = floor
             for step in STEPS:  # look just above the floor first: what is found there needs no further proof
@@ -111,22 +120,37 @@ def _search(
     mapping = assemble(problem, best, hierarchy)
     cost = evaluate(mapping, problem, hierarchy)
     bounds = problem_bounds(problem, hierarchy, fuse=constraints.fuse, constraints=constraints)
+    independent = {"energy": bounds.energy_j, "latency": bounds.latency_s, "edp": bounds.edp}.get(goal.objective, 0.0)
+    value = goal.measure(cost.energy_j, cost.latency_s)[0]
     return SearchResult(
-        goal.objective, mapping, cost, min(proven, goal.measure(cost.energy_j, cost.latency_s)[0]), bounds.as_dict(),
-        evaluated, 0.0,
-    )  # fmt: skip
+        goal.objective, mapping, cost, min(max(proven, independent), value), bounds.as_dict(), evaluated, 0.0
+    )
+
+
+def _stoppable(
+    run: Callable[..., list[Any]], stop: Callable[[], bool], work: Callable[..., Any], arguments: list[Any]
+) -> list[Any]:
+    return run(partial(work, stop=stop), arguments)
 
 
 def _floors(
-    shapes: list[Shape], goal: Goal, machine: str, imperfect: bool, run: Callable[..., list[Any]]
+    shapes: list[Shape],
+    goal: Goal,
+    machine: str,
+    imperfect: bool,
+    run: Callable[..., list[Any]],
+    stop: Callable[[], bool],
 ) -> tuple[list[Floor], Goal, int]:
-    """What each Einsum needs at least; for products also by the exchange of seconds for joules at those."""
+    """What each Einsum needs at least; for products also by the exchange of seconds for joules at those.
+
+    When ``stop`` turned true on the way they are no floors.
+    """
     distinct = list(dict.fromkeys((s.problem, s.constraints) for s in shapes))
     evaluated = 0
 
     def least(goal: Goal) -> dict[Any, Candidate]:
         nonlocal evaluated
-        found = run(best_of, [(p, machine, c, imperfect, goal) for p, c in distinct])
+        found = run(partial(best_of, stop=stop), [(p, machine, c, imperfect, goal) for p, c in distinct])
         evaluated += sum(count for _, count in found)
         return {key: nest for key, (nest, _) in zip(distinct, found, strict=True)}
 

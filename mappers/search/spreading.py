@@ -71,8 +71,18 @@ def spreadings(
 
 
 def _ranks(problem: EinsumProblem, fanout: Fanout) -> tuple[str, ...]:
+    """Ranks that may be spread there: none that the reused operand has, none of a sliding window.
+
+    How many elements overlapping windows share between instances depends on which coordinates each gets; the counts of
+    the enumeration do not model that, so windows stay within an instance.
+    """
     reused = [use for use in problem.uses if use.role == fanout.reuse]
-    return tuple(rank for rank in problem.ranks if problem.size[rank] > 1 and not any(rank in u.ranks for u in reused))
+    sliding = {rank for use in problem.uses for axis in use.axes if len(axis.terms) > 1 for rank, _ in axis.terms}
+    return tuple(
+        rank
+        for rank in problem.ranks
+        if problem.size[rank] > 1 and rank not in sliding and not any(rank in use.ranks for use in reused)
+    )
 
 
 def _factors(sizes: list[int], limit: int, imperfect: bool) -> Iterator[tuple[int, ...]]:

@@ -33,11 +33,16 @@ def _choices(
 
 
 def best_of(
-    problem: EinsumProblem, machine: str, constraints: Constraints, imperfect: bool, goal: Goal
+    problem: EinsumProblem,
+    machine: str,
+    constraints: Constraints,
+    imperfect: bool,
+    goal: Goal,
+    stop: Callable[[], bool] | None = None,
 ) -> tuple[Candidate, int]:
     """`best_nest` on the machine of that JSON text. Raises `InfeasibleError` when no nest fits."""
     choices = _choices(problem, machine, constraints, imperfect)
-    best, count = best_nest(problem, choices, goal)
+    best, count = best_nest(problem, choices, goal, stop)
     if best is None:
         raise no_room(problem, choices)
     return best, count

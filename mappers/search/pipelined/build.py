@@ -92,7 +92,8 @@ def bounds_of(machine: Machine, whole: Region) -> dict[str, float]:
     """Bits that must pass the root, the time that takes, each unit's least time, and the least energy.
 
     ``{root}_bits``, ``{root}_s``; ``{unit}_s`` is the time of what only that unit computes, with all lanes at work;
-    ``latency_s`` is the longest of these times and ``edp`` its product with ``energy_j``, which is every operation at its cheapest and the compulsory bits.
+    ``latency_s`` is the longest of these times; ``energy_j`` is every operation at its cheapest and the compulsory
+    bits; ``edp`` is their product.
     """
     reads, writes = whole.compulsory_bits
     root = machine.root_level
