@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -14,8 +13,9 @@ from mappers.mapspace.problem import CascadeProblem
 from mappers.search.einsum import Candidate, Tile
 from mappers.search.goal import Floor, Goal, total
 from mappers.search.join import join
+from mappers.search.placement import units_for
 from mappers.search.shapes import Shape, named
-from mappers.search.spreading import divisors
+from mappers.search.spreading import spreadings
 from mappers.search.work import shared_of
 
 __all__ = ["ANY", "Joint", "sums", "total_of"]
@@ -80,19 +80,34 @@ class Joint:
         return best
 
     def _batches(self) -> list[dict[str, int]]:
-        """Tiles of the ranks that every tensor has: divisors up to what the machine's lanes can take at once.
+        """Tiles at the top of the ranks that every tensor has: what the Einsums' lanes take at once.
 
-        Cutting such a rank costs nothing, so nothing is gained by larger tiles.
+        Cutting such a rank costs nothing, so nothing is gained by larger tiles than lanes need; Einsums that share
+        loops but spread differently need a common multiple.
         """
         uses = [use for einsum in self.problem.einsums for use in einsum.uses]
         common = [rank for rank in self.problem.einsums[0].ranks if all(rank in use.ranks for use in uses)]
+        found = {tuple(1 for _ in common)}
+        for einsum in self.problem.einsums:
+            for unit in units_for(einsum, self.hierarchy):
+                path = self.hierarchy.path(unit)
+                for lanes in spreadings(einsum, self.hierarchy, unit, path, self.imperfect):
+                    found.add(tuple(math.prod(x.factor for x in lanes if x.rank == rank) for rank in common))
+        new = found
+        while new:
+            new = {tuple(map(math.lcm, one, two)) for one in new for two in found} - found
+            found |= new
+        size = self.problem.einsums[0].size
+        chosen = {tuple(min(tile, size[rank]) for tile, rank in zip(each, common, strict=True)) for each in found}
+        # The smallest that suit full lanes come first: they are likeliest to reach the floor.
+        ordered = sorted(chosen, key=lambda each: (abs(math.log(self._lanes() / math.prod(each))), each))
+        return [dict(zip(common, each, strict=True)) for each in ordered]
+
+    def _lanes(self) -> int:
+        """Instances of the machine that each move their own copies."""
         fanouts = [level.fanout for level in self.hierarchy.levels.values()]
         fanouts += [unit.fanout for unit in self.hierarchy.units.values()]
-        lanes = math.prod(d.size for fanout in fanouts for d in fanout.values() if d.reuse is None)
-        size = self.problem.einsums[0].size
-        tiles = [[d for d in divisors(size[rank]) if d <= lanes] for rank in common]
-        chosen = [dict(zip(common, each, strict=True)) for each in itertools.product(*tiles)]
-        return sorted(chosen, key=lambda batch: abs(math.log(lanes / math.prod(batch.values()))))
+        return math.prod(d.size for fanout in fanouts for d in fanout.values() if d.reuse is None)
 
     def _enumerate(self, bound: float, batch: dict[str, int], cuts: int) -> list[list[Candidate]]:
         """Each Einsum's nests, only for tiles that the Einsums beside it can use as far as these are known.
