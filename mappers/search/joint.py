@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property
 from typing import Any
 
 from hw.spec.hierarchy import Hierarchy
@@ -13,15 +13,13 @@ from mappers.mapspace.problem import CascadeProblem
 from mappers.search.einsum import Candidate, Tile
 from mappers.search.goal import Floor, Goal, total
 from mappers.search.join import join
+from mappers.search.kernel import ANY
 from mappers.search.placement import units_for
 from mappers.search.shapes import Shape, named
 from mappers.search.spreading import spreadings
-from mappers.search.work import shared_of
+from mappers.search.work import Run, shared_of
 
-__all__ = ["ANY", "Joint", "sums", "total_of"]
-
-ANY = 1_000_000
-"""No limit on the cuts of shared loops."""
+__all__ = ["Joint", "sums", "total_of"]
 
 
 def sums(chosen: Iterable[Candidate]) -> tuple[float, float]:
@@ -47,7 +45,7 @@ class Joint:
     shapes: list[Shape]
     least: list[Floor]
     floor: float
-    run: Callable[..., list[Any]]
+    run: Run
     stop: Callable[[], bool]
     evaluated: int = 0
     runs: dict[tuple[int, int], Floor] = field(default_factory=dict)
@@ -62,11 +60,10 @@ class Joint:
         for limit in cuts:
             self.runs = {}
             gathered: list[list[Candidate]] = [[] for _ in self.shapes]
-            batches = self._batches()
-            for batch in batches:
+            for batch in self._batches:
                 lists = self._enumerate(bound, batch, limit)
                 if limit == ANY:
-                    self.runs = self.runs if len(batches) == 1 else {}
+                    self.runs = self.runs if len(self._batches) == 1 else {}
                     for mine, new in zip(gathered, lists, strict=True):
                         mine += new
                     continue
@@ -79,6 +76,7 @@ class Joint:
                 best = self._join(gathered, bound) or best
         return best
 
+    @cached_property
     def _batches(self) -> list[dict[str, int]]:
         """Tiles at the top of the ranks that every tensor has: what the Einsums' lanes take at once.
 
@@ -129,9 +127,7 @@ class Joint:
                 jobs.setdefault(self._job(place, self._rest(place, place + 1), bound, batch, cuts, found), []).append(
                     place
                 )
-            for places, (candidates, count) in zip(
-                jobs.values(), self.run(partial(shared_of, stop=self.stop), list(jobs)), strict=True
-            ):
+            for places, (candidates, count) in zip(jobs.values(), self.run(shared_of, list(jobs)), strict=True):
                 self.evaluated += count
                 for place in places:
                     found[place] = [named(c, self.shapes[place]) for c in candidates]

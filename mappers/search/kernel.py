@@ -21,7 +21,10 @@ from numpy.typing import NDArray
 from mappers.search.goal import CODES, Goal
 from mappers.search.tables import Tables
 
-__all__ = ["Records", "enumerate_nests"]
+__all__ = ["ANY", "Records", "enumerate_nests"]
+
+ANY = 1_000_000
+"""No limit on the cuts of shared loops."""
 
 Records = tuple[
     NDArray[np.float64], NDArray[np.int64], NDArray[np.int16], NDArray[np.int16], int
@@ -37,7 +40,7 @@ def enumerate_nests(
     bound: tuple[float, float],
     keep_all: bool,
     whole: NDArray[np.bool_] | None = None,
-    cuts: int = 1_000_000,
+    cuts: int = ANY,
     allowed: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> Records:
     """Walk all nests of one configuration.
@@ -205,7 +208,7 @@ def _enumerate(
                 if not relevant[k, r]:
                     last = first
                 elif shared_left > 0:
-                    if uncut[r] or (cuts < 1_000_000 and not shared[n]):
+                    if uncut[r] or (cuts < ANY and not shared[n]):
                         last = first
                     for m in range(n_nodes):
                         if shared[m] and not placed[m] and not relevant[node_tensor[m], r]:

@@ -12,9 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
-from typing import Any
+from dataclasses import dataclass, replace
 
 from hw.spec.hierarchy import Hierarchy
 from mappers.bounds import problem_bounds
@@ -25,9 +23,10 @@ from mappers.mapspace.report import SearchResult
 from mappers.search.assemble import assemble
 from mappers.search.einsum import Candidate
 from mappers.search.goal import Floor, Goal, total
-from mappers.search.joint import ANY, Joint, sums, total_of
-from mappers.search.shapes import Shape, named, numbered
-from mappers.search.work import Pool, best_of, shared_of
+from mappers.search.joint import Joint, sums, total_of
+from mappers.search.kernel import ANY
+from mappers.search.shapes import Key, Shape, named, numbered
+from mappers.search.work import Pool, Run, best_of, shared_of
 from workloads.errors import InfeasibleError, InputError
 
 __all__ = ["search_sequential"]
@@ -61,102 +60,100 @@ def search_sequential(
     started = time.perf_counter()
     stop = should_stop or (lambda: False)
     tell = progress or (lambda _text, _share: None)
-    best = _search(problem, hierarchy, Goal(objective), constraints, imperfect, workers, stop, tell)
-    if objective == "latency" and best.cost.energy_j > 0.0 and not stop():
-        mix = Goal("mix", TIE * best.cost.latency_s / best.cost.energy_j)
-        other = _search(problem, hierarchy, mix, constraints, imperfect, workers, stop, tell)
-        best = replace(best, candidates=best.candidates + other.candidates)
-        if other.cost.latency_s <= best.cost.latency_s * (1.0 + 1e-9) and other.cost.energy_j < best.cost.energy_j:
-            best = replace(best, mapping=other.mapping, cost=other.cost)
-    return replace(best, seconds=time.perf_counter() - started)
-
-
-def _search(
-    problem: CascadeProblem,
-    hierarchy: Hierarchy,
-    goal: Goal,
-    constraints: Constraints,
-    imperfect: bool,
-    workers: int,
-    stop: Callable[[], bool],
-    tell: Progress,
-) -> SearchResult:
     shapes = [numbered(einsum, constraints) for einsum in problem.einsums]
-    distinct = list(dict.fromkeys((s.problem, s.constraints) for s in shapes))
     machine = hierarchy.model_dump_json(by_alias=True)
-    with Pool(workers, len(distinct)) as run:
-        tell("bounds of each Einsum", 0.0)
-        try:
-            least, goal, evaluated = _floors(shapes, goal, machine, imperfect, run, stop)
-        except (InfeasibleError, InputError):
-            for einsum in problem.einsums:  # the same complaint, with the names the user knows
-                best_of(einsum, machine, constraints, imperfect, goal, stop)
-            raise
-        floor = replace(goal, rest=total(least)).measure(0.0, 0.0)[0]
-        cut_short = stop()
-        best, count = _unfused(shapes, least, goal, machine, imperfect, partial(_stoppable, run, stop))
-        evaluated += count
-        reached = total_of(goal, best)
-        cut_short = cut_short or stop()
-        proven = 0.0 if cut_short else reached
-        if not cut_short and problem.intermediates and constraints.fuse:
-            task = Joint(problem, hierarchy, machine, goal, imperfect, shapes, least, floor, run, stop)
-            proven = floor
-            for step in STEPS:  # look just above the floor first: what is found there needs no further proof
-                bound = min(floor * (1.0 + step), reached)
-                tell(f"mappings within {step:.2g} of the bound", (1 + STEPS.index(step)) / (len(STEPS) + 1))
-                found = task.search(bound, CUTS)
-                if found is not None and goal.measure(*sums(found)) < goal.measure(*sums(best)):
-                    best, reached = found, total_of(goal, found)
-                if found is not None or bound >= reached or stop():
-                    break
-            if reached > floor * (1.0 + 1e-9) and not stop():
-                tell("the proof", 1.0)
-                found = task.search(reached, (ANY,))
-                if found is not None and goal.measure(*sums(found)) < goal.measure(*sums(best)):
-                    best, reached = found, total_of(goal, found)
-                proven = floor if stop() else reached
-            evaluated += task.evaluated
-    mapping = assemble(problem, best, hierarchy)
+    goal = Goal(objective)
+    with Pool(workers, len(shapes), stop) as run:
+        task = _Task(problem, hierarchy, machine, constraints, imperfect, shapes, run, stop, tell)
+        nests, proven, evaluated = _least(task, goal)
+        energy_j, latency_s = sums(nests)
+        if objective == "latency" and energy_j > 0.0 and not stop():
+            others, _, more = _least(task, Goal("mix", TIE * latency_s / energy_j))
+            evaluated += more
+            if sums(others)[1] <= latency_s * (1.0 + 1e-9) and sums(others)[0] < energy_j:
+                nests = others
+    mapping = assemble(problem, nests, hierarchy)
     cost = evaluate(mapping, problem, hierarchy)
     bounds = problem_bounds(problem, hierarchy, fuse=constraints.fuse, constraints=constraints)
-    independent = {"energy": bounds.energy_j, "latency": bounds.latency_s, "edp": bounds.edp}.get(goal.objective, 0.0)
-    value = goal.measure(cost.energy_j, cost.latency_s)[0]
+    independent = {"energy": bounds.energy_j, "latency": bounds.latency_s, "edp": bounds.edp}[objective]
+    value, _ = goal.measure(cost.energy_j, cost.latency_s)
     return SearchResult(
-        goal.objective, mapping, cost, min(max(proven, independent), value), bounds.as_dict(), evaluated, 0.0
+        objective, mapping, cost, min(max(proven, independent), value), bounds.as_dict(), evaluated,
+        time.perf_counter() - started,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What stays the same when the goal changes. ``machine`` is the hierarchy as JSON, for other processes."""
+
+    problem: CascadeProblem
+    hierarchy: Hierarchy
+    machine: str
+    constraints: Constraints
+    imperfect: bool
+    shapes: list[Shape]
+    run: Run
+    stop: Callable[[], bool]
+    tell: Progress
+
+
+def _least(task: _Task, goal: Goal) -> tuple[list[Candidate], float, int]:
+    """The nests of least ``goal``, what no others go below, and how many partial nests were judged."""
+    task.tell("bounds of each Einsum", 0.0)
+    try:
+        least, goal, evaluated = _floors(task, goal)
+    except (InfeasibleError, InputError):
+        for einsum in task.problem.einsums:  # the same complaint, with the names the user knows
+            best_of(einsum, task.machine, task.constraints, task.imperfect, goal, task.stop)
+        raise
+    floors_known = not task.stop()
+    best, count = _unfused(task, least, goal)
+    evaluated += count
+    reached = total_of(goal, best)
+    if not floors_known or task.stop():
+        return best, 0.0, evaluated
+    if not task.problem.intermediates or not task.constraints.fuse:
+        return best, reached, evaluated
+    floor, _ = replace(goal, rest=total(least)).measure(0.0, 0.0)
+    joint = Joint(
+        task.problem, task.hierarchy, task.machine, goal, task.imperfect, task.shapes, least, floor, task.run, task.stop
     )
+    for index, step in enumerate(STEPS):  # look just above the floor first: what is found there needs no further proof
+        bound = min(floor * (1.0 + step), reached)
+        task.tell(f"mappings within {step:.2g} of the bound", (1 + index) / (len(STEPS) + 1))
+        found = joint.search(bound, CUTS)
+        if found is not None and goal.measure(*sums(found)) < goal.measure(*sums(best)):
+            best, reached = found, total_of(goal, found)
+        if found is not None or bound >= reached or task.stop():
+            break
+    proven = floor
+    if reached > floor * (1.0 + 1e-9) and not task.stop():
+        task.tell("the proof", 1.0)
+        found = joint.search(reached, (ANY,))
+        if found is not None and goal.measure(*sums(found)) < goal.measure(*sums(best)):
+            best, reached = found, total_of(goal, found)
+        proven = floor if task.stop() else reached
+    return best, proven, evaluated + joint.evaluated
 
 
-def _stoppable(
-    run: Callable[..., list[Any]], stop: Callable[[], bool], work: Callable[..., Any], arguments: list[Any]
-) -> list[Any]:
-    return run(partial(work, stop=stop), arguments)
-
-
-def _floors(
-    shapes: list[Shape],
-    goal: Goal,
-    machine: str,
-    imperfect: bool,
-    run: Callable[..., list[Any]],
-    stop: Callable[[], bool],
-) -> tuple[list[Floor], Goal, int]:
+def _floors(task: _Task, goal: Goal) -> tuple[list[Floor], Goal, int]:
     """What each Einsum needs at least; for products also by the exchange of seconds for joules at those.
 
-    When ``stop`` turned true on the way they are no floors.
+    When ``task.stop`` turned true on the way they are no floors.
     """
-    distinct = list(dict.fromkeys((s.problem, s.constraints) for s in shapes))
+    distinct = list(dict.fromkeys(shape.key for shape in task.shapes))
     evaluated = 0
 
-    def least(goal: Goal) -> dict[Any, Candidate]:
+    def least(goal: Goal) -> dict[Key, Candidate]:
         nonlocal evaluated
-        found = run(partial(best_of, stop=stop), [(p, machine, c, imperfect, goal) for p, c in distinct])
+        found = task.run(best_of, [(p, task.machine, c, task.imperfect, goal) for p, c in distinct])
         evaluated += sum(count for _, count in found)
         return {key: nest for key, (nest, _) in zip(distinct, found, strict=True)}
 
     energy, latency = least(Goal("energy")), least(Goal("latency"))
-    joules = math.fsum(energy[s.problem, s.constraints].energy_j for s in shapes)
-    seconds = math.fsum(latency[s.problem, s.constraints].latency_s for s in shapes)
+    joules = math.fsum(energy[shape.key].energy_j for shape in task.shapes)
+    seconds = math.fsum(latency[shape.key].latency_s for shape in task.shapes)
     if goal.objective == "edp" and joules > 0.0:
         goal = replace(goal, exchange=seconds / joules)
     mix = least(Goal("mix", goal.exchange)) if goal.exchange else latency
@@ -168,38 +165,28 @@ def _floors(
         )
         for key in distinct
     }
-    return [floors[s.problem, s.constraints] for s in shapes], goal, evaluated
+    return [floors[shape.key] for shape in task.shapes], goal, evaluated
 
 
-def _unfused(
-    shapes: list[Shape],
-    least: list[Floor],
-    goal: Goal,
-    machine: str,
-    imperfect: bool,
-    run: Callable[..., list[Any]],
-) -> tuple[list[Candidate], int]:
+def _unfused(task: _Task, least: list[Floor], goal: Goal) -> tuple[list[Candidate], int]:
     """The best mapping with every intermediate passed through the root: always there if anything is."""
-    apart = [replace(shape, constraints=replace(shape.constraints, fuse=False)) for shape in shapes]
+    apart = [replace(shape, constraints=replace(shape.constraints, fuse=False)) for shape in task.shapes]
     everything = total(least)
-    goals = {
-        (s.problem, s.constraints): replace(goal, rest=everything.without(mine))
-        for s, mine in zip(apart, least, strict=True)
-    }
-    jobs = [(p, machine, c, imperfect, mine) for (p, c), mine in goals.items()]
-    bests = dict(zip(goals, run(best_of, jobs), strict=True))
+    goals = {shape.key: replace(goal, rest=everything.without(mine)) for shape, mine in zip(apart, least, strict=True)}
+    jobs = [(p, task.machine, c, task.imperfect, mine) for (p, c), mine in goals.items()]
+    bests = dict(zip(goals, task.run(best_of, jobs), strict=True))
     evaluated = sum(count for _, count in bests.values())
-    chosen = [named(bests[s.problem, s.constraints][0], s) for s in apart]
+    chosen = [named(bests[shape.key][0], shape) for shape in apart]
     if goal.objective != "edp":
         return chosen, evaluated
     # The least product of sums is not the sum of least products: look at each Einsum's energy-latency front.
     bound = total_of(goal, chosen)
-    tasks = [(p, machine, c, imperfect, mine, bound, (), ANY, ()) for (p, c), mine in goals.items()]
-    fronts = dict(zip(goals, run(shared_of, tasks), strict=True))
+    tasks = [(p, task.machine, c, task.imperfect, mine, bound, (), ANY, ()) for (p, c), mine in goals.items()]
+    fronts = dict(zip(goals, task.run(shared_of, tasks), strict=True))
     evaluated += sum(count for _, count in fronts.values())
     totals: list[tuple[float, float, tuple[Candidate, ...]]] = [(0.0, 0.0, ())]
     for shape in apart:
-        options = [named(c, shape) for c in fronts[shape.problem, shape.constraints][0]]
+        options = [named(c, shape) for c in fronts[shape.key][0]]
         grown = [(e + c.energy_j, t + c.latency_s, (*nests, c)) for e, t, nests in totals for c in options]
         grown.sort(key=lambda item: (item[0], item[1]))
         totals, fastest = [], math.inf

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from mappers.mapspace.constraints import Constraints
 from mappers.mapspace.problem import Axis, EinsumProblem
 from mappers.search.einsum import Candidate
 
-__all__ = ["Shape", "named", "numbered"]
+__all__ = ["Key", "Shape", "named", "numbered"]
+
+Key: TypeAlias = tuple[EinsumProblem, Constraints]
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,11 @@ class Shape:
     tensors: tuple[str, ...]
     ranks: tuple[str, ...]
     constraints: Constraints
+
+    @property
+    def key(self) -> Key:
+        """What equal shapes have in common: all that a search of theirs depends on."""
+        return self.problem, self.constraints
 
 
 def numbered(problem: EinsumProblem, constraints: Constraints) -> Shape:

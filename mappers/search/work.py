@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
-from functools import lru_cache, partial
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 from hw.spec.hierarchy import Hierarchy
 from mappers.mapspace.constraints import Constraints
@@ -21,7 +21,10 @@ from mappers.search.einsum import (
 )
 from mappers.search.goal import Goal
 
-__all__ = ["Pool", "best_of", "shared_of"]
+__all__ = ["Pool", "Run", "best_of", "shared_of"]
+
+Run: TypeAlias = Callable[[Callable[..., Any], Sequence[tuple[Any, ...]]], list[Any]]
+"""Applies a function of this module to each tuple of arguments."""
 
 
 @lru_cache(maxsize=512)
@@ -66,21 +69,23 @@ def shared_of(
 
 
 class Pool:
-    """Runs a function over argument tuples, in other processes when asked; results in the order of the arguments."""
+    """Runs a function over argument tuples, in other processes when asked; results in the order of the arguments.
 
-    def __init__(self, workers: int, jobs: int) -> None:
+    Work in this process is asked to end once ``stop`` turns true; other processes finish what they were given.
+    """
+
+    def __init__(self, workers: int, jobs: int, stop: Callable[[], bool]) -> None:
         self.executor: Executor | None = ProcessPoolExecutor(workers) if workers > 1 and jobs > 1 else None
+        self.stop = stop
 
-    def __enter__(self) -> Callable[..., list[Any]]:
+    def __enter__(self) -> Run:
         return self._run
 
     def __exit__(self, *_: object) -> None:
         if self.executor is not None:
             self.executor.shutdown(cancel_futures=True)
 
-    def _run(self, function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> list[Any]:
+    def _run(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         if self.executor is None:
-            return [function(*each) for each in arguments]
-        if isinstance(function, partial):  # what asks whether to stop lives in this process
-            function = function.func
+            return [function(*each, stop=self.stop) for each in arguments]
         return [future.result() for future in [self.executor.submit(function, *each) for each in arguments]]
