@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from hw.spec.system import System
-from workloads.documents import parse_yaml
+from workloads.documents import FieldPath, parse_yaml
 from workloads.errors import InputError
 from workloads.validation import validate
 
@@ -61,3 +61,13 @@ def refusal(call: Callable[..., Any], *arguments: Any) -> InputError | None:
     except InputError as error:
         return error
     return None
+
+
+def leaves(value: object, path: FieldPath = ()) -> Iterator[FieldPath]:
+    """The paths of all values of a document but its sources."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key != "sources":
+                yield from leaves(inner, (*path, key))
+    else:
+        yield path

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,23 +9,14 @@ import pytest
 from hw.spec.hierarchy import Hierarchy
 from hw.spec.hierarchy_checks import hierarchy_components
 from hw.spec.load_hierarchy import hierarchy_names, load_hierarchy
-from tests.hw.spec.machines import refusal
+from tests.hw.spec.machines import leaves
 from tests.hw.spec.test_hierarchy_load import SMALL, small
-from tests.hw.spec.test_mutations import MUTATIONS, change_unit
-from workloads.documents import FieldPath, dotted, parse_yaml
+from tests.hw.spec.test_mutations import MUTATIONS, change_unit, refused_in_one_sentence
+from workloads.documents import dotted, parse_yaml
 from workloads.errors import InputError
 from workloads.validation import annotation_at
 
 PRESETS = Path(__file__).resolve().parents[3] / "hw" / "spec" / "hierarchies"
-
-
-def leaves(value: object, path: FieldPath = ()) -> Iterator[FieldPath]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key != "sources":
-                yield from leaves(inner, (*path, key))
-    else:
-        yield path
 
 
 @pytest.mark.parametrize("name", hierarchy_names())
@@ -153,19 +142,4 @@ def test_actions_cost_what_they_are_made_of() -> None:
 def test_a_broken_description_is_one_located_sentence(name: str, tmp_path: Path) -> None:
     good = SMALL if name == "small" else (PRESETS / f"{name}.yaml").read_text()
     mutations = [mutation for mutation in MUTATIONS if mutation is not change_unit or "B" in good]
-    refused = 0
-    for seed in range(40):
-        rng = random.Random(f"{name}-{seed}")
-        lines = good.splitlines()
-        mutations[seed % len(mutations)](lines, rng)
-        file = tmp_path / f"{seed}.yaml"
-        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        error = refusal(load_hierarchy, file)
-        if error is None:
-            continue
-        refused += 1
-        assert error.file == str(file)
-        assert error.line is not None, f"seed {seed}: {error}"
-        assert 1 <= error.line <= len(lines) + 1, f"seed {seed}: {error}"
-        assert "\n" not in str(error), f"seed {seed}: {error}"
-    assert refused > 10
+    assert refused_in_one_sentence(name, good, mutations, 40, load_hierarchy, tmp_path) > 10

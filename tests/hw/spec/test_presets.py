@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,8 @@ import pytest
 from hw.spec.load import load_system, override, system_names
 from hw.spec.paths import route
 from hw.spec.system import Component, System
-from workloads.documents import FieldPath, dotted, parse_yaml
+from tests.hw.spec.machines import leaves
+from workloads.documents import dotted, parse_yaml
 from workloads.validation import annotation_at
 
 PRESETS = Path(__file__).resolve().parents[3] / "hw" / "spec" / "presets"
@@ -20,15 +20,6 @@ GPUS = ("a100-40gb-sxm", "a100-80gb-sxm", "a40", "h100-sxm", "h200-sxm", "laptop
 def test_the_machines_promised_are_there() -> None:
     others = ("csd-instinfer", "hbm-pim", "laptop-m1-max", "phone-ufs4", "sn40l-node", "tpu-v4i", "xeon-ddr5")
     assert set(system_names()) == {*GPUS, *others}
-
-
-def leaves(value: object, path: FieldPath = ()) -> Iterator[FieldPath]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key != "sources":
-                yield from leaves(inner, (*path, key))
-    else:
-        yield path
 
 
 @pytest.mark.parametrize("name", system_names())
