@@ -55,8 +55,7 @@ class OpMapping:
 class OpMapper:
     """Maps operations of one system, each distinct shape once: results are kept by problem and machine.
 
-    ``hits`` counts the operations that found their shape already mapped. Of equally fast mappings the one of least
-    energy-delay product is taken, if it is among them.
+    ``hits`` counts the operations that found their shape already mapped.
     """
 
     system: System
@@ -103,12 +102,6 @@ class OpMapper:
         from mappers.search import search  # compiles on import; the roofline does without
 
         found = search(problem, machine, objective=self.objective, should_stop=self.should_stop)
-        if self.objective == "latency":
-            # Many mappings are equally fast where arithmetic decides. One with the least energy times latency that is
-            # as fast moves the least: its tensors stay on chip although nobody waits for them.
-            thrifty = search(problem, machine, objective="edp", should_stop=self.should_stop)
-            if thrifty.cost.latency_s <= found.cost.latency_s * (1 + 1e-9):
-                found = replace(found, mapping=thrifty.mapping, cost=thrifty.cost)
         self.results[key] = found
         return found
 

@@ -42,6 +42,9 @@ __all__ = ["evaluate", "over_capacity"]
 def evaluate(mapping: ir.Mapping, problem: CascadeProblem, hierarchy: Hierarchy) -> MappingCost:
     """The cost of ``mapping``; counts are exact, also where tiles do not divide.
 
+    A pipelined branch takes as long as its busiest resource: neither waiting for operands nor the skew of a systolic
+    array is counted, which the searches on such machines model themselves.
+
     Raises `InputError` for a mapping that is not a program on this hierarchy. One that holds more than fits has a cost
     all the same: see `over_capacity`.
     """
