@@ -1,0 +1,1 @@
+"""Memory devices at the level of their commands."""

@@ -1,0 +1,410 @@
+"""The compiled controller of one channel: the rules of `controller`, tick by tick where anything can happen.
+
+A tick is visited when a request may be accepted, a refresh falls due, a command was sent the tick before, or the best
+pick becomes legal; all others are jumped over, because nothing they look at has changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from simulator.memory.dram.controller import Controller, check_controller
+from simulator.memory.dram.device import Device
+from simulator.memory.dram.kernel_commands import enqueue, record, send_column, send_row
+from simulator.memory.dram.kernel_pick import (
+    ANY_BUS,
+    COLUMN_BUS,
+    ROW_BUS,
+    pick_active,
+    pick_idle_bank,
+    pick_maintenance,
+    pick_queued,
+)
+from simulator.memory.dram.kernel_state import FAR, LOG_ROOM, STATE, Register, Settings, State, new_state, settings
+from simulator.memory.dram.outcome import ChannelOutcome, CommandLog
+from simulator.memory.dram.requests import Requests
+from simulator.memory.dram.tables import ACT2, CAS_RD, CAS_WR, COMMANDS, PRE, PREA, RD, WR, Tables, compile_tables
+
+__all__ = ["DRAINED", "NEED_REQUESTS", "PAUSED", "Channel", "run_channel"]
+
+DRAINED, NEED_REQUESTS, PAUSED, _LOG_FULL = range(4)
+
+_R = Register
+_CLK, _NEXT, _OFFERED, _ACTIVE, _DIRTY = _R.CLK, _R.NEXT, _R.OFFERED, _R.ACTIVE, _R.DIRTY
+_MAINTENANCE_HEAD, _MAINTENANCE_COUNT = _R.MAINTENANCE_HEAD, _R.MAINTENANCE_COUNT
+_PENDING_SLOT, _PENDING_DEADLINE = _R.PENDING_SLOT, _R.PENDING_DEADLINE
+_CAS_SLOT, _CAS_ACTIVE, _CLOCK_UNTIL = _R.CAS_SLOT, _R.CAS_ACTIVE, _R.CLOCK_UNTIL
+_COLUMN_TIME, _COLUMN_SLOT, _COLUMN_FROM = _R.COLUMN_TIME, _R.COLUMN_SLOT, _R.COLUMN_FROM
+_ROW_TIME, _ROW_SLOT, _ROW_FROM, _ROW_COMMAND = _R.ROW_TIME, _R.ROW_SLOT, _R.ROW_FROM, _R.ROW_COMMAND
+_READS, _WRITES, _FORWARDED, _MERGED = _R.READS, _R.WRITES, _R.FORWARDED, _R.MERGED
+_LATENCY, _ACCEPTED, _DRAINED_AT, _LOGGED = _R.LATENCY, _R.ACCEPTED, _R.DRAINED, _R.LOGGED
+_FROM_ACTIVE, _FROM_MAINTENANCE, _FROM_QUEUE = range(3)
+_LOG_ROOM = LOG_ROOM - 8  # more than one tick sends
+_ALL_BANK, _PER_BANK = 0, 1
+_RING = STATE["maintenance"].shape[0]
+_TIMEOUT_PAGE, _ADAPTIVE_PAGE = 2, 3
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _waiting_write(s, bank, row, column):  # type: ignore[no-untyped-def]
+    slot = s.head[1, bank]
+    while slot >= 0:
+        if s.slot_row[slot] == row and s.slot_column[slot] == column:
+            return True
+        slot = s.slot_next[slot]
+    return False
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _offer(c, s, bank, row, column, write, now):  # type: ignore[no-untyped-def]
+    """Accept the request at time ``now`` if there is room; whether it was."""
+    regs = s.regs
+    known = s.length[1] > 0 and _waiting_write(s, bank, row, column)
+    if write:
+        if known:
+            regs[_MERGED] += 1
+        elif s.length[1] < c.write_queue:
+            enqueue(c, s, 1, bank, row, column, now, regs[_NEXT])
+        else:
+            return False
+        regs[_WRITES] += 1
+    else:
+        if known:
+            regs[_FORWARDED] += 1
+            regs[_LATENCY] += 1
+            regs[_DRAINED_AT] = max(regs[_DRAINED_AT], now + 1)
+        elif s.length[0] < c.read_queue:
+            enqueue(c, s, 0, bank, row, column, now, regs[_NEXT])
+        else:
+            return False
+        regs[_READS] += 1
+    regs[_NEXT] += 1
+    regs[_ACCEPTED] = now
+    return True
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _maintain(s, target):  # type: ignore[no-untyped-def]
+    regs = s.regs
+    ring = s.maintenance
+    ring[(regs[_MAINTENANCE_HEAD] + regs[_MAINTENANCE_COUNT]) % _RING] = target
+    regs[_MAINTENANCE_COUNT] += 1
+    regs[_DIRTY] = 1
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _idle(s):  # type: ignore[no-untyped-def]
+    regs = s.regs
+    return s.length[0] == 0 and s.length[1] == 0 and regs[_ACTIVE] == 0 and regs[_PENDING_SLOT] < 0
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _refresh(c, s, clk):  # type: ignore[no-untyped-def]
+    """What falls due at ``clk``."""
+    if c.refresh == _ALL_BANK:
+        due = clk % c.refresh_interval == 0
+        for rank in range(c.ranks):
+            if due:
+                s.debt[rank] += 1
+            owed = s.debt[rank]
+            if owed > -c.pull_in and s.refresh_waits[rank] == 0 and (owed > c.postpone or _idle(s)):
+                s.debt[rank] = owed - 1
+                s.refresh_waits[rank] = 1
+                _maintain(s, rank)
+    elif c.refresh == _PER_BANK and clk % c.bank_interval == 0:
+        for rank in range(c.ranks):
+            _maintain(s, c.ranks + rank * c.rank_banks + s.next_bank[rank])
+            s.next_bank[rank] = (s.next_bank[rank] + 1) % c.rank_banks
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _send_maintenance(t, c, s, command, rank, bank, clk):  # type: ignore[no-untyped-def]
+    regs = s.regs
+    send_row(t, c, s, command, -1, rank, bank, clk)
+    if command != PRE and command != PREA:
+        regs[_MAINTENANCE_HEAD] = (regs[_MAINTENANCE_HEAD] + 1) % _RING
+        regs[_MAINTENANCE_COUNT] -= 1
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _look(t, c, s, clk, bus):  # type: ignore[no-untyped-def]
+    """Pick anew for the only bus, or for the column bus, and keep the pick."""
+    regs = s.regs
+    best, slot = pick_active(t, s, clk)
+    source, command = _FROM_ACTIVE, -1
+    if best > clk:
+        if regs[_MAINTENANCE_COUNT] > 0:
+            if bus == ANY_BUS:
+                tick, other, rank, bank = pick_maintenance(t, c, s, clk)
+                if tick < best:
+                    best, slot, source, command = tick, bank, _FROM_MAINTENANCE, other
+                    regs[_ROW_SLOT] = rank
+        else:
+            tick, other_slot, other = pick_queued(t, c, s, clk, bus)
+            if tick < best:
+                best, slot, source, command = tick, other_slot, _FROM_QUEUE, other
+    regs[_COLUMN_TIME] = best
+    regs[_COLUMN_SLOT] = slot
+    regs[_COLUMN_FROM] = source
+    regs[_ROW_COMMAND] = command
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _close_idle(t, c, s, clk):  # type: ignore[no-untyped-def]
+    """Close a bank whose page timeout has passed; the tick at which the next one may, FAR without such a policy."""
+    if (c.page != _TIMEOUT_PAGE and c.page != _ADAPTIVE_PAGE) or s.regs[_MAINTENANCE_COUNT] > 0:
+        return FAR
+    tick, bank = pick_idle_bank(t, c, s, clk)
+    if tick == clk:
+        row = s.open_row[bank]
+        send_row(t, c, s, PRE, -1, t.rank_of_bank[bank], bank, clk)
+        s.timed_out_row[bank] = row
+    return tick
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _one_bus(t, c, s, clk):  # type: ignore[no-untyped-def]
+    """Commands of a tick on a single bus; the next tick to visit, ``clk`` + 1 when something was sent."""
+    regs = s.regs
+    if regs[_DIRTY] == 1:
+        _look(t, c, s, clk, ANY_BUS)
+        regs[_DIRTY] = 0
+    if regs[_COLUMN_TIME] > clk:
+        idle = _close_idle(t, c, s, clk)
+        if idle == clk:
+            return clk + 1
+        return min(regs[_COLUMN_TIME], idle)
+    slot, source, command = regs[_COLUMN_SLOT], regs[_COLUMN_FROM], regs[_ROW_COMMAND]
+    if source == _FROM_MAINTENANCE:
+        _send_maintenance(t, c, s, command, regs[_ROW_SLOT], slot, clk)
+    elif source == _FROM_ACTIVE:
+        send_column(t, c, s, slot, True, clk)
+    elif command == RD or command == WR:
+        send_column(t, c, s, slot, False, clk)
+    else:
+        bank = s.slot_bank[slot]
+        send_row(t, c, s, command, slot, t.rank_of_bank[bank], bank, clk)
+    return clk + 1
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _look_row(t, c, s, clk):  # type: ignore[no-untyped-def]
+    regs = s.regs
+    if regs[_MAINTENANCE_COUNT] > 0:
+        tick, command, rank, bank = pick_maintenance(t, c, s, clk)
+        regs[_ROW_FROM] = rank
+        regs[_ROW_SLOT] = bank
+    else:
+        tick, slot, command = pick_queued(t, c, s, clk, ROW_BUS)
+        regs[_ROW_FROM] = -1
+        regs[_ROW_SLOT] = slot
+    regs[_ROW_TIME] = tick
+    regs[_ROW_COMMAND] = command
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _two_buses(t, c, s, clk):  # type: ignore[no-untyped-def]
+    """Commands of a tick on a column and a row bus; the next tick to visit."""
+    regs = s.regs
+    fresh = regs[_DIRTY] == 0
+    sent = False
+    if not fresh:
+        _look(t, c, s, clk, COLUMN_BUS)
+    if regs[_COLUMN_TIME] == clk:
+        send_column(t, c, s, regs[_COLUMN_SLOT], regs[_COLUMN_FROM] == _FROM_ACTIVE, clk)
+        sent, fresh = True, False
+    if not fresh:
+        _look_row(t, c, s, clk)
+        regs[_DIRTY] = 1 if sent else 0
+    if regs[_ROW_TIME] > clk:
+        idle = _close_idle(t, c, s, clk)
+        if sent or idle == clk:
+            return clk + 1
+        return min(idle, min(regs[_COLUMN_TIME], regs[_ROW_TIME]))
+    if regs[_ROW_FROM] >= 0:
+        _send_maintenance(t, c, s, regs[_ROW_COMMAND], regs[_ROW_FROM], regs[_ROW_SLOT], clk)
+    else:
+        slot = regs[_ROW_SLOT]
+        bank = s.slot_bank[slot]
+        send_row(t, c, s, regs[_ROW_COMMAND], slot, t.rank_of_bank[bank], bank, clk)
+    return clk + 1
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _send_second_activate(t, c, s, clk):  # type: ignore[no-untyped-def]
+    slot = s.regs[_PENDING_SLOT]
+    bank = s.slot_bank[slot]
+    send_row(t, c, s, ACT2, slot, t.rank_of_bank[bank], bank, clk)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _split_activation(t, c, s, clk):  # type: ignore[no-untyped-def]
+    """Commands of a tick of LPDDR5: activations in two commands, a CAS where the data clock stands still."""
+    regs = s.regs
+    pending = regs[_PENDING_SLOT] >= 0
+    if pending and regs[_PENDING_DEADLINE] <= clk:
+        _send_second_activate(t, c, s, clk)
+        return clk + 1
+    if regs[_CAS_SLOT] >= 0:
+        slot = regs[_CAS_SLOT]
+        regs[_CAS_SLOT] = -1
+        send_column(t, c, s, slot, regs[_CAS_ACTIVE] == 1, clk)
+        return clk + 1
+    if regs[_DIRTY] == 1:
+        _look(t, c, s, clk, ANY_BUS)
+        regs[_DIRTY] = 0
+    slot, source, command = regs[_COLUMN_SLOT], regs[_COLUMN_FROM], regs[_ROW_COMMAND]
+    if regs[_COLUMN_TIME] > clk:
+        if pending:
+            _send_second_activate(t, c, s, clk)
+            return clk + 1
+        idle = _close_idle(t, c, s, clk)
+        if idle == clk:
+            return clk + 1
+        return min(regs[_COLUMN_TIME], idle)
+    if source == _FROM_MAINTENANCE:
+        _send_maintenance(t, c, s, command, regs[_ROW_SLOT], slot, clk)
+    elif source == _FROM_ACTIVE or command == RD or command == WR:
+        if clk < regs[_CLOCK_UNTIL]:
+            send_column(t, c, s, slot, source == _FROM_ACTIVE, clk)
+        elif pending and regs[_PENDING_DEADLINE] <= clk + 1:
+            _send_second_activate(t, c, s, clk)
+        else:
+            bank = s.slot_bank[slot]
+            record(t, c, s, CAS_WR if s.slot_write[slot] == 1 else CAS_RD, t.rank_of_bank[bank], bank, -1, clk)
+            regs[_CAS_SLOT] = slot
+            regs[_CAS_ACTIVE] = 1 if source == _FROM_ACTIVE else 0
+    else:
+        bank = s.slot_bank[slot]
+        send_row(t, c, s, command, slot, t.rank_of_bank[bank], bank, clk)
+    return clk + 1
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _advance(tables, c, states, first, bank, row, column, write, last, pause_at):  # type: ignore[no-untyped-def]
+    """Run until the requests given (numbered from ``first``) are used up, the run is drained, or ``pause_at`` comes.
+
+    ``last`` says that no more requests follow. Returns one of the codes above.
+    """
+    t, s = tables[0], states[0]
+    regs = s.regs
+    end = first + len(bank)
+    clk = regs[_CLK] + 1
+    while True:
+        if clk >= pause_at and regs[_OFFERED] == 0:
+            regs[_CLK] = clk - 1
+            return PAUSED
+        if regs[_LOGGED] > _LOG_ROOM:
+            regs[_CLK] = clk - 1
+            return _LOG_FULL
+        refused = False
+        tries = c.tries if clk > 1 else 1
+        while regs[_OFFERED] < tries:
+            index = regs[_NEXT]
+            if index >= end:
+                if not last:
+                    regs[_CLK] = clk - 1
+                    return NEED_REQUESTS
+                break
+            if index * c.interval > clk - 1:
+                break
+            i = index - first
+            if not _offer(c, s, bank[i], row[i], column[i], write[i], clk - 1):
+                refused = True
+                break
+            regs[_OFFERED] += 1
+        regs[_OFFERED] = 0
+        regs[_CLK] = clk
+        _refresh(c, s, clk)
+        if t.second_activate > 0:
+            following = _split_activation(t, c, s, clk)
+        elif t.split_buses:
+            following = _two_buses(t, c, s, clk)
+        else:
+            following = _one_bus(t, c, s, clk)
+        if regs[_NEXT] >= end:
+            if last and _idle(s) and regs[_CAS_SLOT] < 0:
+                return DRAINED
+            if not last:
+                following = clk + 1
+        elif not refused:
+            following = min(following, max(clk, regs[_NEXT] * c.interval) + 1)
+        if c.refresh == _ALL_BANK:
+            following = min(following, (clk // c.refresh_interval + 1) * c.refresh_interval)
+        elif c.refresh == _PER_BANK:
+            following = min(following, (clk // c.bank_interval + 1) * c.bank_interval)
+        clk = min(following, max(pause_at, clk + 1))
+
+
+@dataclass
+class Channel:
+    """One channel in the middle of a run."""
+
+    tables: Tables
+    settings: Settings
+    state: State
+    logged: list[NDArray[np.int64]]
+
+    @classmethod
+    def new(cls, device: Device, controller: Controller, *, log: bool = False) -> Channel:
+        """A channel before its first tick; with ``log`` it keeps every command."""
+        check_controller(controller, device)
+        return cls(compile_tables(device), settings(controller, device), new_state(controller, device, log=log), [])
+
+    def advance(self, requests: Requests, first: int, *, last: bool, pause_at: int = FAR) -> int:
+        """Go on with ``requests``, which are numbered from ``first`` in the whole stream.
+
+        ``last`` says that none follow. Returns DRAINED, NEED_REQUESTS, or PAUSED before tick ``pause_at``.
+        """
+        part = (requests.bank, requests.row, requests.column, requests.write)
+        while True:
+            code = int(_advance(self.tables, self.settings, self.state, first, *part, last, pause_at))
+            if code != _LOG_FULL:
+                return code
+            self._keep_log()
+
+    def _keep_log(self) -> None:
+        regs = self.state["regs"][0]
+        self.logged.append(self.state["log"][0, : int(regs[Register.LOGGED])].copy())
+        regs[Register.LOGGED] = 0
+
+    def outcome(self) -> ChannelOutcome:
+        """The counts so far; rows still open count as open until the last byte has moved."""
+        regs, state = self.state["regs"][0], self.state[0]
+        drained = int(regs[Register.DRAINED])
+        open_ticks = int(regs[Register.OPEN_TICKS])
+        for since, banks in zip(state["open_since"], state["open_banks"], strict=True):
+            open_ticks += max(0, drained - int(since)) if banks else 0
+        return ChannelOutcome(
+            accepted_ticks=int(regs[Register.ACCEPTED]),
+            drained_ticks=drained,
+            reads=int(regs[Register.READS]),
+            writes=int(regs[Register.WRITES]),
+            forwarded=int(regs[Register.FORWARDED]),
+            merged=int(regs[Register.MERGED]),
+            hits=int(regs[Register.HITS]),
+            misses=int(regs[Register.MISSES]),
+            conflicts=int(regs[Register.CONFLICTS]),
+            read_latency_ticks=int(regs[Register.LATENCY]),
+            open_ticks=open_ticks,
+            commands=tuple(int(n) for n in state["commands"][: len(COMMANDS)]),
+        )
+
+    def log(self) -> CommandLog:
+        """Every command so far, if they are kept."""
+        self._keep_log()
+        log = np.concatenate(self.logged)
+        return CommandLog(*(np.ascontiguousarray(log[:, i]) for i in range(5)))
+
+
+def run_channel(
+    device: Device, controller: Controller, requests: Requests, *, log: bool = True
+) -> tuple[ChannelOutcome, CommandLog]:
+    """Serve ``requests`` on one channel of ``device``, drained; the log is empty unless ``log``."""
+    channel = Channel.new(device, controller, log=log)
+    channel.advance(requests, 0, last=True)
+    return channel.outcome(), channel.log()
