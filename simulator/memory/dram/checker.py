@@ -4,8 +4,8 @@ It shares nothing with the controller but the log. Timing rules come from `Devic
 
 * a command leaves its bus busy for its length, and no data bus carries two bursts at once;
 * rows: activations of closed banks only, columns of the open row only, refresh of closed banks only;
-* a split activation (LPDDR5): one at a time; ACT2 to the same bank in time; nothing else to that bank in between;
-* the data clock (LPDDR5): once stopped, a CAS of the same kind, one tick ahead, goes with the column command;
+* a split activation (LPDDR5): one at a time in the channel; ACT2 to the same bank in time; nothing to it in between;
+* the data clock (LPDDR5), one for all ranks: once stopped, a CAS of the kind comes one tick before the column command;
 * half clocks (HBM3): odd ticks for all but precharges; no precharge on the even tick paired with a row command;
 * if asked for, the rate of refresh: no bank falls behind by more than may be postponed, and one.
 
@@ -177,7 +177,7 @@ def check(device: Device, log: CommandLog, *, limit: int = 10, refresh_rate: boo
     return checked.report(rows, int(count))
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _note(out, count, rule, before, after, needed, found):  # type: ignore[no-untyped-def]
     if count < len(out):
         out[count, 0] = rule
@@ -188,7 +188,7 @@ def _note(out, count, rule, before, after, needed, found):  # type: ignore[no-un
     return count + 1
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _replay(  # type: ignore[no-untyped-def]
     tick, command, rank, bank, row, rules, first, depth, counts, has_ranks, bus, length, data_buses, latency,
     burst, split, within, sync, half_clock, refresh_interval, may_owe, state, out,

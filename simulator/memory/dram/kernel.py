@@ -49,7 +49,7 @@ _RING = STATE["maintenance"].shape[0]
 _TIMEOUT_PAGE, _ADAPTIVE_PAGE = 2, 3
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _waiting_write(s, bank, row, column):  # type: ignore[no-untyped-def]
     slot = s.head[1, bank]
     while slot >= 0:
@@ -59,7 +59,7 @@ def _waiting_write(s, bank, row, column):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _offer(c, s, bank, row, column, write, now):  # type: ignore[no-untyped-def]
     """Accept the request at time ``now`` if there is room; whether it was."""
     regs = s.regs
@@ -87,7 +87,7 @@ def _offer(c, s, bank, row, column, write, now):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _maintain(s, target):  # type: ignore[no-untyped-def]
     regs = s.regs
     ring = s.maintenance
@@ -96,13 +96,13 @@ def _maintain(s, target):  # type: ignore[no-untyped-def]
     regs[_DIRTY] = 1
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _idle(s):  # type: ignore[no-untyped-def]
     regs = s.regs
     return s.length[0] == 0 and s.length[1] == 0 and regs[_ACTIVE] == 0 and regs[_PENDING_SLOT] < 0
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _refresh(c, s, clk):  # type: ignore[no-untyped-def]
     """What falls due at ``clk``."""
     if c.refresh == _ALL_BANK:
@@ -121,7 +121,7 @@ def _refresh(c, s, clk):  # type: ignore[no-untyped-def]
             s.next_bank[rank] = (s.next_bank[rank] + 1) % c.rank_banks
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _send_maintenance(t, c, s, command, rank, bank, clk):  # type: ignore[no-untyped-def]
     regs = s.regs
     send_row(t, c, s, command, -1, rank, bank, clk)
@@ -130,7 +130,7 @@ def _send_maintenance(t, c, s, command, rank, bank, clk):  # type: ignore[no-unt
         regs[_MAINTENANCE_COUNT] -= 1
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _look(t, c, s, clk, bus):  # type: ignore[no-untyped-def]
     """Pick anew for the only bus, or for the column bus, and keep the pick."""
     regs = s.regs
@@ -153,7 +153,7 @@ def _look(t, c, s, clk, bus):  # type: ignore[no-untyped-def]
     regs[_ROW_COMMAND] = command
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _close_idle(t, c, s, clk):  # type: ignore[no-untyped-def]
     """Close a bank whose page timeout has passed; the tick at which the next one may, FAR without such a policy."""
     if (c.page != _TIMEOUT_PAGE and c.page != _ADAPTIVE_PAGE) or s.regs[_MAINTENANCE_COUNT] > 0:
@@ -166,7 +166,7 @@ def _close_idle(t, c, s, clk):  # type: ignore[no-untyped-def]
     return tick
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _one_bus(t, c, s, clk):  # type: ignore[no-untyped-def]
     """Commands of a tick on a single bus; the next tick to visit, ``clk`` + 1 when something was sent."""
     regs = s.regs
@@ -191,7 +191,7 @@ def _one_bus(t, c, s, clk):  # type: ignore[no-untyped-def]
     return clk + 1
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _look_row(t, c, s, clk):  # type: ignore[no-untyped-def]
     regs = s.regs
     if regs[_MAINTENANCE_COUNT] > 0:
@@ -206,7 +206,7 @@ def _look_row(t, c, s, clk):  # type: ignore[no-untyped-def]
     regs[_ROW_COMMAND] = command
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _two_buses(t, c, s, clk):  # type: ignore[no-untyped-def]
     """Commands of a tick on a column and a row bus; the next tick to visit."""
     regs = s.regs
@@ -234,14 +234,14 @@ def _two_buses(t, c, s, clk):  # type: ignore[no-untyped-def]
     return clk + 1
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _send_second_activate(t, c, s, clk):  # type: ignore[no-untyped-def]
     slot = s.regs[_PENDING_SLOT]
     bank = s.slot_bank[slot]
     send_row(t, c, s, ACT2, slot, t.rank_of_bank[bank], bank, clk)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _split_activation(t, c, s, clk):  # type: ignore[no-untyped-def]
     """Commands of a tick of LPDDR5: activations in two commands, a CAS where the data clock stands still."""
     regs = s.regs
@@ -275,7 +275,8 @@ def _split_activation(t, c, s, clk):  # type: ignore[no-untyped-def]
             _send_second_activate(t, c, s, clk)
         else:
             bank = s.slot_bank[slot]
-            record(t, c, s, CAS_WR if s.slot_write[slot] == 1 else CAS_RD, t.rank_of_bank[bank], bank, -1, clk)
+            command = CAS_WR if s.slot_write[slot] == 1 else CAS_RD
+            record(t, c, s, command, t.rank_of_bank[bank], bank, s.slot_row[slot], clk)
             regs[_CAS_SLOT] = slot
             regs[_CAS_ACTIVE] = 1 if source == _FROM_ACTIVE else 0
     else:
@@ -284,7 +285,7 @@ def _split_activation(t, c, s, clk):  # type: ignore[no-untyped-def]
     return clk + 1
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _advance(tables, c, states, first, bank, row, column, write, last, pause_at):  # type: ignore[no-untyped-def]
     """Run until the requests given (numbered from ``first``) are used up, the run is drained, or ``pause_at`` comes.
 

@@ -1,4 +1,7 @@
-"""Streams by name: the patterns of the reference measurements, and general ones with options."""
+"""Streams by name: the patterns of the reference measurements, and general ones with options.
+
+The reference patterns cover 1 GiB, or a memory that is smaller whole.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from workloads.errors import InputError, unknown_name
 
 __all__ = ["PATTERNS", "Geometry", "Options", "Pattern", "build_pattern"]
 
-_MiB = 1 << 20
+_MiB, _GiB = 1 << 20, 1 << 30
 _OPTION_OF = {"spacing_bytes": "stride_bytes", "chunk_bytes": "granule_bytes", "stream_bytes": "region_bytes"}
 
 
@@ -103,20 +106,22 @@ def _granule(geometry: Geometry, options: Options) -> int:
 
 
 def _sequential_1g(geometry: Geometry, options: Options) -> Stream:
-    return Sequential(geometry.burst_bytes, _region(options, 1 << 30))
+    return Sequential(geometry.burst_bytes, _region(options, min(_GiB, geometry.capacity_bytes)))
 
 
 def _random_1g(geometry: Geometry, options: Options) -> Stream:
     burst = geometry.burst_bytes
-    return RandomGranules(burst, _region(options, 1 << 30), burst, options.seed)
+    return RandomGranules(burst, _region(options, min(_GiB, geometry.capacity_bytes)), burst, options.seed)
 
 
 def _stride_bank(geometry: Geometry, options: Options) -> Stream:
-    return Strided(geometry.burst_bytes, geometry.row_bytes, _region(options, 1 << 30))
+    return Strided(geometry.burst_bytes, geometry.row_bytes, _region(options, min(_GiB, geometry.capacity_bytes)))
 
 
 def _stride_row(geometry: Geometry, options: Options) -> Stream:
-    return Strided(geometry.burst_bytes, geometry.row_bytes * geometry.banks, _region(options, 1 << 30))
+    return Strided(
+        geometry.burst_bytes, geometry.row_bytes * geometry.banks, _region(options, min(_GiB, geometry.capacity_bytes))
+    )
 
 
 def _sixteen(geometry: Geometry, chunk_bytes: int, skew_bytes: int) -> Stream:

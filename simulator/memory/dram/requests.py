@@ -54,7 +54,7 @@ def split_channels(channel: NDArray[np.int64], requests: Requests, channels: int
     return tuple(out)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _decode(terms, shape, shift, addresses):  # type: ignore[no-untyped-def]
     count = len(addresses)
     channel = np.empty(count, np.int64)

@@ -184,7 +184,9 @@ def resolve(standard: Standard, name: str) -> Device:
         most_postponed=standard.refresh.most_postponed,
         most_pulled_in=standard.refresh.most_pulled_in,
         sources={
-            field: str(source) for field, source in {**standard.sources, **speed.sources, **entry.sources}.items()
+            **{field: str(source) for field, source in standard.sources.items()},
+            **{f"speed_bin.{field}": str(source) for field, source in speed.sources.items()},
+            **{field: str(source) for field, source in entry.sources.items()},
         },
     )
     if entry.energy is None:
