@@ -3,10 +3,10 @@
 One tick
     1. *Front end.* The next request of the stream is offered when its time has come (``interval_ticks`` apart, or at
        once), at most ``tries_per_tick`` requests per tick, in order; it arrives at the tick before. Before the first
-       tick only one is offered: the front end's clock, of that many offers per tick, starts together with the memory's. A read of an
-       address in the write queue is answered from there: it departs one tick after it arrived and takes no part in
-       anything below. A write to an address in the write queue merges with that one. A request whose queue is full
-       is offered again next tick, and nothing behind it passes.
+       tick only one is offered: the front end's clock, of that many offers per tick, starts together with the
+       memory's. A read of an address in the write queue is answered from there: it departs one tick after it arrived
+       and takes no part in anything below. A write to an address in the write queue merges with that one. A request
+       whose queue is full is offered again next tick, and nothing behind it passes.
     2. *Refresh.* What falls due joins the maintenance queue (below).
     3. *Commands.* At most one per command bus. On a single bus, in this order: a request of the active list; the head
        of the maintenance queue; if that queue is empty, the read or the write queue. With separate column and row
@@ -62,8 +62,8 @@ LPDDR5
 
 HBM3
     Ticks are half clocks. All commands but precharges start on odd ticks. A precharge may start on an even tick, but
-    not on the one paired with a row command of the same pseudo-channel (3 ticks after an ACT, else 1) when that went to the
-    same bank or either of the two concerns all banks.
+    not on the one paired with a row command of the same pseudo-channel (3 ticks after an ACT, else 1) when that went
+    to the same bank or either of the two concerns all banks.
 """
 
 from __future__ import annotations
@@ -125,9 +125,9 @@ class Controller:
             value = getattr(self, name)
             if not least <= value <= most:
                 raise InputError(f"found {value}", f"a whole number from {least} to {most:,}", name)
-        if not 0 <= self.write_low < self.write_high <= 1:
+        if not 0 < self.write_low < self.write_high <= 1:
             problem = f"found write_low {self.write_low:g} and write_high {self.write_high:g}"
-            raise InputError(problem, "0 <= write_low < write_high <= 1", "write_low")
+            raise InputError(problem, "0 < write_low < write_high <= 1: write mode must end", "write_low")
 
 
 def check_controller(controller: Controller, device: Device) -> None:

@@ -183,7 +183,7 @@ def _one_bus(t, c, s, clk):  # type: ignore[no-untyped-def]
         _send_maintenance(t, c, s, command, regs[_ROW_SLOT], slot, clk)
     elif source == _FROM_ACTIVE:
         send_column(t, c, s, slot, True, clk)
-    elif command == RD or command == WR:
+    elif command in (RD, WR):
         send_column(t, c, s, slot, False, clk)
     else:
         bank = s.slot_bank[slot]
@@ -268,7 +268,7 @@ def _split_activation(t, c, s, clk):  # type: ignore[no-untyped-def]
         return min(regs[_COLUMN_TIME], idle)
     if source == _FROM_MAINTENANCE:
         _send_maintenance(t, c, s, command, regs[_ROW_SLOT], slot, clk)
-    elif source == _FROM_ACTIVE or command == RD or command == WR:
+    elif source == _FROM_ACTIVE or command in (RD, WR):
         if clk < regs[_CLOCK_UNTIL]:
             send_column(t, c, s, slot, source == _FROM_ACTIVE, clk)
         elif pending and regs[_PENDING_DEADLINE] <= clk + 1:
@@ -407,5 +407,6 @@ def run_channel(
 ) -> tuple[ChannelOutcome, CommandLog]:
     """Serve ``requests`` on one channel of ``device``, drained; the log is empty unless ``log``."""
     channel = Channel.new(device, controller, log=log)
-    channel.advance(requests, 0, last=True)
+    if channel.advance(requests, 0, last=True) != DRAINED:
+        raise RuntimeError(f"{device.name} came to a standstill with requests left")
     return channel.outcome(), channel.log()

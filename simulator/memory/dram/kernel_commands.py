@@ -251,7 +251,7 @@ def send_row(t, c, s, command, slot, rank, bank, clk):  # type: ignore[no-untype
                     s.timeout[bank] = max(max(1, c.timeout // 16), s.timeout[bank] // 2)
             else:
                 regs[_MISSES] += 1
-    record(t, c, s, command, rank, bank, row if command == ACT or command == ACT2 else -1, clk)
+    record(t, c, s, command, rank, bank, row if command in (ACT, ACT2) else -1, clk)
     if t.half_clock and (clk & 1) == 1:
         regs[_PAIR_TICK] = clk + (3 if command == ACT else 1)
         regs[_PAIR_RANK] = rank

@@ -1,7 +1,8 @@
 """Compiled: which request or maintenance command goes next, and at what tick the best of them becomes legal.
 
-Every pick returns the earliest tick (not before the present one) at which one of its candidates is legal, and of those legal
-then the oldest. When that tick lies ahead it stands until something changes, so the kernel jumps there without looking again.
+Every pick returns the earliest tick (not before the present one) at which one of its candidates is legal, and of those
+legal then the oldest. When that tick lies ahead it stands until something changes, so the kernel jumps there without
+looking again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The compiled controller's state: flat arrays, allocated for one channel, that the kernel reads and writes in place."""
+"""The compiled controller's state: one record of flat arrays per channel, which the kernel changes in place."""
 
 from __future__ import annotations
 
@@ -150,8 +150,8 @@ STATE = np.dtype(
 )
 """One channel. Slots hold requests; queue 0 holds reads, 1 writes; -1 stands for none.
 
-A record with arrays of fixed size: compiled functions pass it by address, which costs nothing, where tuples of arrays would
-count references at every call.
+A record with arrays of fixed size: compiled functions pass it by address, which costs nothing, where tuples of arrays
+would count references at every call.
 """
 
 State = np.ndarray[Any, Any]

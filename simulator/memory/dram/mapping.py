@@ -191,9 +191,9 @@ MAPPINGS: dict[str, Callable[[Device, int], Mapping]] = {
 def address_mapping(text: str, device: Device, channels: int = 1) -> Mapping:
     """The mapping that ``text`` names for ``channels`` channels of ``device``.
 
-    ``text`` is one of `MAPPINGS`; or an order of two-letter fields, most significant first (``rorabacobgch``: row, rank,
-    bank, column, bank group, channel; ``pc`` may stand for ``ra``); or a bit matrix, ``field<bit>=source[^source...]``
-    joined by commas, with source bits numbered from the lowest of the burst number
+    ``text`` is one of `MAPPINGS`; or an order of two-letter fields, most significant first (``rorabacobgch``: row,
+    rank, bank, column, bank group, channel; ``pc`` may stand for ``ra``); or a bit matrix,
+    ``field<bit>=source[^source...]`` joined by commas, with source bits numbered from the lowest of the burst number
     (``co0=0,bg0=1^9,...``); rows not given follow from the first unused source bit.
 
     Raises `InputError` for text that is neither, and for a mapping that does not use every bit once.

@@ -31,9 +31,10 @@ class CommandLog:
 class ChannelOutcome:
     """Counts of one channel, drained: every request has been served and its last byte has moved.
 
-    ``accepted_ticks`` is the tick at which the last request arrived, ``drained_ticks`` the one at which the last byte of
-    the last request moved. ``commands`` counts by role (`tables.COMMANDS`). ``read_latency_ticks`` sums, over all reads, arrival
-    to last byte (reads answered from the write queue: 1). ``open_ticks`` sums over ranks the ticks with a row open.
+    ``accepted_ticks`` is the tick at which the last request arrived, ``drained_ticks`` the one at which the last byte
+    of the last request moved. ``commands`` counts by role (`tables.COMMANDS`). ``read_latency_ticks`` sums, over all
+    reads, arrival to last byte (reads answered from the write queue: 1). ``open_ticks`` sums over ranks the ticks with
+    a row open.
     """
 
     accepted_ticks: int

@@ -16,7 +16,7 @@ from simulator.memory.dram.device import Device
 from simulator.memory.dram.kernel import Channel
 from simulator.memory.dram.mapping import Mapping
 from simulator.memory.dram.outcome import ChannelOutcome, CommandLog
-from simulator.memory.dram.requests import Requests, decode, split_channels
+from simulator.memory.dram.requests import decode, split_channels
 from simulator.memory.dram.steady import PeriodicRequests, run_periodic
 from simulator.memory.dram.streams import Stream
 from simulator.memory.dram.tables import COMMANDS
@@ -49,8 +49,8 @@ class EnergyParts:
 class Run:
     """A drained run. ``cycles`` are ticks of the slowest channel up to the last byte.
 
-    ``skipped_requests`` counts what was known from repetition and not run. ``logs`` holds a command log per channel when
-    they were asked for.
+    ``skipped_requests`` counts what was known from repetition and not run. ``logs`` holds a command log per channel
+    when they were asked for.
     """
 
     device: Device
@@ -143,9 +143,9 @@ def run(
     """Serve the first ``count`` requests of ``stream`` on ``channels`` channels of ``device``, drained.
 
     ``mapping`` must have been made for as many channels. Every channel takes its own requests as fast as it can; they
-    do not wait for one another. Channels run in up to ``workers`` threads (default: all processors); the result does not
-    depend on it. Periodic streams are not run longer than it takes to come back to the same state (exact; ``skip=False`` or
-    ``log`` runs everything). ``progress`` is told the requests done so far.
+    do not wait for one another. Channels run in up to ``workers`` threads (default: all processors); the result does
+    not depend on it. Periodic streams are not run longer than it takes to come back to the same state (exact;
+    ``skip=False`` or ``log`` runs everything). ``progress`` is told the requests done so far.
 
     Raises `InputError` for a controller the device cannot have, and counts below 1.
     """
