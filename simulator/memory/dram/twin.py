@@ -88,9 +88,12 @@ def _next_tick(channel: Channel) -> int:
 
 
 def offer(channel: Channel, stream: Stream) -> None:
-    """Offer requests of the stream, in order, at the tick before this one; the first refusal ends it."""
+    """Offer requests of the stream, in order, at the tick before this one; the first refusal ends it.
+
+    Before the first tick only one is offered.
+    """
     now = channel.clk - 1
-    for _ in range(channel.controller.tries_per_tick):
+    for _ in range(channel.controller.tries_per_tick if now > 0 else 1):
         i = channel.offered
         if i == len(stream) or now < i * channel.controller.interval_ticks or not accept(channel, *stream[i]):
             return

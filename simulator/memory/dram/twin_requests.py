@@ -80,8 +80,8 @@ def eligible(channel: Channel, queue: list[Request], request: Request, command: 
 
 
 def from_active(channel: Channel) -> Choice | None:
-    """The oldest request of the active list whose column command is legal."""
-    for request in sorted(channel.active, key=lambda r: r.seq):
+    """The request of the active list whose column command is legal: the first to arrive, then the first to join."""
+    for request in sorted(channel.active, key=lambda r: r.arrive):
         command = column_command(channel, request)
         if legal(channel, command, request.bank.place):
             return request, command
