@@ -194,7 +194,7 @@ def address_mapping(text: str, device: Device, channels: int = 1) -> Mapping:
     ``text`` is one of `MAPPINGS`; or an order of two-letter fields, most significant first (``rorabacobgch``: row,
     rank, bank, column, bank group, channel; ``pc`` may stand for ``ra``); or a bit matrix,
     ``field<bit>=source[^source...]`` joined by commas, with source bits numbered from the lowest of the burst number
-    (``co0=0,bg0=1^9,...``); rows not given follow from the first unused source bit.
+    (``co0=0,bg0=1^9,...``); row bits not given are the source bits above as many as were given in all.
 
     Raises `InputError` for text that is neither, and for a mapping that does not use every bit once.
     """
@@ -247,12 +247,11 @@ def _bit_matrix(text: str, device: Device, channels: int) -> Mapping:
             if bit not in bits[field]:
                 short = next(short for short, name in _SHORT.items() if name == field)
                 raise InputError(f"the bit matrix leaves out {short}{bit}", "every bit of every field", "mapping")
-    given = [mask for field in bits.values() for mask in field.values()]
-    first_free = max(mask.bit_length() for mask in given) if given else 0
     rows = bits["row"]
     if sorted(rows) != list(range(len(rows))):
         raise InputError("the row bits given have gaps", "ro0, ro1, ... without a gap", "mapping")
-    row = [rows[i] for i in range(len(rows))] + [1 << s for s in range(first_free, _SOURCE_BITS)]
+    above = sum(widths.values()) + len(rows)
+    row = [rows[i] for i in range(len(rows))] + [1 << source for source in range(above, _SOURCE_BITS)]
     ordered = {field: tuple(bits[field][i] for i in range(width)) for field, width in widths.items()}
     if _rank([*(m for masks in ordered.values() for m in masks), *row]) != _SOURCE_BITS:
         raise InputError(
