@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dse.cli.cascade import app as cascade_app
+from dse.cli.memory import app as memory_app
 
 __all__ = ["app"]
 
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cascade_app)
+app.add_typer(memory_app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
@@ -75,7 +77,7 @@ def simulate(
     routing_skew: Annotated[float, typer.Option(help="Zipf exponent of the synthetic expert popularity.")] = 0.0,
     routing_repeat: Annotated[float, typer.Option(help="Chance that a token keeps an expert of the one before.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the synthetic routing.")] = 0,
-    fidelity: Annotated[str, typer.Option(help="Depth of the model: roofline or mapped.")] = "roofline",
+    fidelity: Annotated[str, typer.Option(help="Depth of the model: roofline, mapped or cycle.")] = "roofline",
     trace_out: Annotated[Path | None, typer.Option(help="Write a Chrome trace (opens in Perfetto).")] = None,
     out: Annotated[Path | None, typer.Option(help="Write a run folder with figures, trace and inputs here.")] = None,
     json: Json = False,
@@ -212,7 +214,7 @@ def demo(
 
 @app.command("list")
 def list_things(
-    what: Annotated[str, typer.Argument(help="models, systems, formats or cascades.")],
+    what: Annotated[str, typer.Argument(help="models, systems, formats, cascades or devices.")],
     json: Json = False,
 ) -> None:
     """List what there is to choose from."""

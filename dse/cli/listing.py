@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +65,18 @@ def _cascades() -> list[Row]:
     return [{"name": name, "einsums": len(cascade.einsums)} for name, cascade in cascades.items()]
 
 
+def _devices() -> list[Row]:
+    from simulator.memory.dram.devices import device_rows
+
+    return [asdict(row) for row in device_rows()]
+
+
 LISTS: dict[str, Callable[[], list[Row]]] = {
     "models": _models,
     "systems": _systems,
     "formats": _formats,
     "cascades": _cascades,
+    "devices": _devices,
 }
 
 

@@ -97,7 +97,7 @@ def _find(name: str) -> tuple[Standard, str] | None:
 
 
 def _with_ranks(device: Device, ranks: int | None) -> Device:
-    if ranks is None or ranks == device.shape[0]:
+    if ranks is None:
         return device
     if device.levels[0].name != "rank":
         raise InputError(f"{device.name} has no ranks", f"no number of ranks for {device.standard}", "ranks")

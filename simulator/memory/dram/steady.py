@@ -1,11 +1,13 @@
-"""Periodic streams: one channel's run, with whole periods of the controller's state skipped exactly.
+"""Periodic streams: one channel's run, with whole cycles of the controller's state skipped exactly.
 
-A periodic stream comes back to the same banks and columns, in rows that lie a fixed step further. When the controller
-comes back to a state that differs only in those rows and in absolute time, everything between the two moments will happen
-again and again; so the counts of that stretch are multiplied and the clock is put forward, as often as it fits.
+A periodic stream comes back to the same banks and columns, in rows that lie a fixed step further; often it does so sooner but
+for the names of the banks (`steady_shift`). When the controller comes back to a state that differs only in those names, in
+rows and in absolute time (`steady_state`), everything between the two moments will happen again and again; so the counts of
+that stretch are multiplied and the clock is put forward, as often as it fits. What is left then is run, from the last
+of some states kept along the way.
 
-States are compared where refresh is in phase: at each multiple of the refresh interval; without refresh, each time
-requests for another chunk are wanted. They are compared whole (as bytes), not by a hash.
+States are compared once per refresh interval, after an all-bank refresh, when banks are closed and little of the past is left;
+without refresh, each time more requests are wanted. They are compared whole (as bytes), not by a hash.
 """
 
 from __future__ import annotations
@@ -15,20 +17,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.memory.dram.controller import Controller
+from simulator.memory.dram.controller import REFRESHES, Controller
 from simulator.memory.dram.device import Device
 from simulator.memory.dram.kernel import DRAINED, NEED_REQUESTS, Channel
-from simulator.memory.dram.kernel_state import FAR, Register
+from simulator.memory.dram.kernel_state import FAR, STATE, Register
 from simulator.memory.dram.requests import Requests
+from simulator.memory.dram.steady_shift import first_requests, smallest_shift
+from simulator.memory.dram.steady_state import copy_state, key_room, move, write_key
+from simulator.memory.dram.tables import ACT, REF
 
-__all__ = ["PeriodicRequests", "run_periodic"]
+__all__ = ["PeriodicRequests", "run_periodic", "shift_of"]
 
-_CHUNK = 1 << 13  # requests given to the kernel at once, at least
-_MOST_STATES = 4096  # kept for comparison; a stream that has not repeated by then is run to its end
+_CHUNK = 1 << 13  # requests given to the kernel at once, about; so many ...
+_CHUNK_WITHOUT_REFRESH = 1 << 11  # ... and fewer where states are compared each time
+_MOST_BYTES = 1 << 27  # of states kept for comparison; a stream that has not repeated by then is run to its end
+_COPIES = 32  # states kept to go on from
 
 _R = Register
 _COUNTED = slice(_R.READS, _R.COUNTED_END)
-_TICKS = (_R.ACCEPTED, _R.DRAINED, _R.PENDING_DEADLINE, _R.CLOCK_UNTIL, _R.PAIR_TICK)
+_TIMEOUT_PAGE = 2
+_ALL_BANK, _PER_BANK = REFRESHES.index("all-bank"), REFRESHES.index("per-bank")
 
 
 @dataclass(frozen=True)
@@ -39,21 +47,79 @@ class PeriodicRequests:
     row_step: int
     count: int
 
-    def chunk(self, number: int, periods: int) -> Requests:
-        """Requests of the ``number``-th group of ``periods`` periods, cut at ``count``."""
-        length = len(self.period)
-        first = number * periods * length
-        size = min(periods * length, self.count - first)
-        steps = (np.arange(periods, dtype=np.int64) + number * periods) * self.row_step
-        row = (self.period.row[None, :] + steps[:, None]).reshape(-1)[:size]
-        part = self.period
-        bank, column = np.tile(part.bank, periods)[:size], np.tile(part.column, periods)[:size]
-        return Requests(bank, np.ascontiguousarray(row), column, np.tile(part.write, periods)[:size])
+
+def shift_of(channel: Channel, stream: PeriodicRequests) -> int:
+    """Requests after which the stream is the same but for the names of banks and the places of rows.
+
+    It divides the period. No bank may change its name where the controller goes by bank numbers: pages closed by timeouts,
+    refresh bank by bank.
+    """
+    c, part = channel.settings, stream.period
+    fixed = c.page >= _TIMEOUT_PAGE or c.refresh == _PER_BANK
+    return int(smallest_shift(channel.tables, part.bank, part.row, part.column, part.write, stream.row_step, fixed))
 
 
-@dataclass
-class _Seen:
-    """What was counted when a state was first met."""
+def run_periodic(device: Device, controller: Controller, stream: PeriodicRequests) -> tuple[Channel, int]:
+    """The channel after all requests, drained, and how many requests were skipped."""
+    channel = Channel.new(device, controller)
+    step, pause_at = _pauses(channel)
+    watch: _Watch | None = _Watch(channel, stream)
+    feed = _Feed(stream, watch.shift, _CHUNK if step < FAR else _CHUNK_WITHOUT_REFRESH)
+    skipped = 0
+    first, chunk = 0, feed.chunk(0)
+    while True:
+        last = first + len(chunk) == stream.count
+        code = channel.advance(chunk, first, last=last, pause_at=FAR if watch is None else pause_at)
+        if code == DRAINED:
+            return channel, skipped
+        if watch is not None and (code != NEED_REQUESTS or step == FAR):
+            pause_at += step if step < FAR else 0
+            skipped = watch.look()
+            watch = None if watch.done else watch
+        at = int(channel.state["regs"][0, _R.NEXT])
+        if not first <= at < first + len(chunk):
+            first, chunk = at, feed.chunk(at)
+
+
+def _pauses(channel: Channel) -> tuple[int, int]:
+    """The ticks after which refresh stands where it stood, and the first tick to compare states at; FAR without refresh.
+
+    After an all-bank refresh that falls due in time, banks are still closed at that tick.
+    """
+    c = channel.settings
+    if c.refresh == _ALL_BANK:
+        busy = int(channel.tables["same_rank"][0, REF, ACT])
+        return c.refresh_interval, c.refresh_interval + min(busy, c.refresh_interval // 2)
+    if c.refresh == _PER_BANK:
+        return c.bank_interval * c.rank_banks, c.bank_interval * c.rank_banks
+    return FAR, FAR
+
+
+class _Feed:
+    """Hands out the stream piece by piece."""
+
+    def __init__(self, stream: PeriodicRequests, shift: int, size: int) -> None:
+        part = stream.period
+        self._size = size // shift * shift or size  # whole shifts, so that pieces begin alike
+        self._count = stream.count
+        periods = -(-self._size // len(part))
+        self._rows = periods * stream.row_step
+        if periods > 1:
+            row = (part.row + np.arange(periods, dtype=np.int64)[:, None] * stream.row_step).reshape(-1)
+            bank, column, write = (np.tile(array, periods) for array in (part.bank, part.column, part.write))
+            part = Requests(bank, row, column, write)
+        self._given = part
+
+    def chunk(self, first: int) -> Requests:
+        """A piece of the stream that begins with request ``first``."""
+        turn, begin = divmod(first, len(self._given))
+        part = self._given[begin : begin + min(self._size, self._count - first)]
+        return Requests(part.bank, part.row + turn * self._rows, part.column, part.write)
+
+
+@dataclass(frozen=True)
+class _Met:
+    """Where a run stood, and what it had counted, when it met a state."""
 
     requests: int
     tick: int
@@ -61,189 +127,86 @@ class _Seen:
     commands: NDArray[np.int64]
 
 
-def run_periodic(device: Device, controller: Controller, stream: PeriodicRequests) -> tuple[Channel, int]:
-    """The channel after all requests, drained, and how many requests were skipped."""
-    channel = Channel.new(device, controller)
-    length = len(stream.period)
-    periods = max(1, -(-_CHUNK // length))
-    step = _phase_ticks(controller, channel)
-    seen: dict[bytes, _Seen] | None = {}
-    skipped, number = 0, 0
-    pause_at = step
-    chunk = stream.chunk(0, periods)
-    while True:
-        first = number * periods * length
-        last = first + len(chunk) >= stream.count
-        code = channel.advance(chunk, first, last=last, pause_at=pause_at if seen is not None else FAR)
-        if code == DRAINED:
-            return channel, skipped
-        if code == NEED_REQUESTS:
-            number += 1
-            chunk = stream.chunk(number, periods)
-        if seen is None or (code == NEED_REQUESTS and step < FAR):
-            continue
-        if code != NEED_REQUESTS:
-            pause_at += step
-        found = _find(channel, stream, seen)
-        if found is None:
-            seen = None if len(seen) >= _MOST_STATES else seen
-            continue
-        repeats = (stream.count - periods * length - _at(channel)) // (_at(channel) - found.requests)
-        if repeats > 0:
-            skipped += _skip(channel, stream, found, repeats)
-            number = _at(channel) // (periods * length)
-            chunk = stream.chunk(number, periods)
-        seen = None
+class _Watch:
+    """The states that a run has met so far, and what can be skipped once one of them returns."""
 
+    def __init__(self, channel: Channel, stream: PeriodicRequests) -> None:
+        self.shift = shift_of(channel, stream)
+        self.done = False
+        self._channel, self._count = channel, stream.count
+        part, c = stream.period, channel.settings
+        self._stream = (part.bank, part.row, stream.row_step, first_requests(part.bank))
+        self._slots = int(channel.state["regs"][0, _R.FREE])  # all of them, before the first request
+        waiting = len(channel.state["maintenance"][0])
+        self._key = np.empty(key_room(c.ranks, c.groups, c.banks, self._slots, waiting), dtype=np.int64)
+        self._numbers: dict[bytes, int] = {}
+        self._met: list[_Met] = []
+        self._bytes = 0
+        self._copies = np.empty(_COPIES + 1, dtype=STATE)  # little of each is ever touched
+        self._kept: dict[int, int] = {}  # the number of a state kept: its place among the copies
+        self._every = 1
 
-def _at(channel: Channel) -> int:
-    return int(channel.state["regs"][0, _R.NEXT])
+    def look(self) -> int:
+        """Skip what can be skipped if the present state was met before; the requests skipped."""
+        channel = self._channel
+        fixed = (channel.tables, channel.settings, channel.state)
+        key = self._key[: write_key(*fixed, *self._stream, self.shift, self._key)].tobytes()
+        found = self._numbers.get(key)
+        regs, commands = channel.state["regs"][0], channel.state["commands"][0]
+        self._met.append(_Met(int(regs[_R.NEXT]), int(regs[_R.CLK]), regs[_COUNTED].copy(), commands.copy()))
+        if found is not None:
+            self.done = True
+            return self._skip(found)
+        number = len(self._numbers)
+        self._numbers[key] = number
+        self._bytes += len(key)
+        self.done = self._bytes > _MOST_BYTES
+        self._keep(number)
+        return 0
 
+    def _keep(self, number: int) -> None:
+        """Copy every so many-th state; when there is no more room, every other copy goes."""
+        if len(self._kept) == _COPIES:
+            self._every *= 2
+            self._kept = {kept: place for kept, place in self._kept.items() if kept % self._every == 0}
+        if number % self._every == 0:
+            self._kept[number] = min(set(range(_COPIES)).difference(self._kept.values()))
+            self._copy(self._kept[number])
 
-def _phase_ticks(controller: Controller, channel: Channel) -> int:
-    """After so many ticks refresh stands where it stood; FAR without refresh."""
-    if controller.refresh == "all-bank":
-        return int(channel.settings.refresh_interval)
-    if controller.refresh == "per-bank":
-        return int(channel.settings.bank_interval * channel.settings.rank_banks)
-    return FAR
+    def _copy(self, place: int) -> None:
+        channel = self._channel
+        copy_state(channel.settings, self._slots, channel.state, 0, self._copies, place)
 
+    def _skip(self, found: int) -> int:
+        """Go on from the last place that is whole cycles after a state kept; one request at least is left.
 
-def _find(channel: Channel, stream: PeriodicRequests, seen: dict[bytes, _Seen]) -> _Seen | None:
-    key = _canonical(channel, stream)
-    if key in seen:
-        return seen[key]
-    state = channel.state[0]
-    regs = state["regs"]
-    seen[key] = _Seen(_at(channel), int(regs[_R.CLK]), regs[_COUNTED].copy(), state["commands"].copy())
-    return None
-
-
-def _canonical(channel: Channel, stream: PeriodicRequests) -> bytes:
-    """The state with times counted from now, rows from the stream's present period and ages from the next request."""
-    state, regs, c = channel.state[0], channel.state["regs"][0], channel.settings
-    now, following = int(regs[_R.CLK]) + 1, _at(channel)
-    _count_open_ticks(channel, now)
-    period, phase = divmod(following, len(stream.period))
-    row_base = period * stream.row_step
-    ranks, groups, banks = c.ranks, c.groups, c.banks
-    relative = [
-        np.maximum(state["ready_rank"][:ranks] - now, 0),
-        np.maximum(state["ready_group"][:groups] - now, 0),
-        np.maximum(state["ready_bank"][:banks] - now, 0),
-        _in_order(
-            state["activates"][:ranks], state["activates_at"][:ranks], now - int(channel.tables["four_activates"][0])
+        The present state is that of number ``found`` again.
+        """
+        present = len(self._met) - 1
+        begin, end = self._met[found], self._met[present]
+        cycle = end.requests - begin.requests
+        if cycle == 0:
+            return 0
+        self._copy(_COPIES)
+        places = {number: place for number, place in self._kept.items() if number > found} | {present: _COPIES}
+        left = {number: (self._count - 1 - self._met[number].requests) % cycle for number in places}
+        best = min(places, key=lambda number: left[number])
+        times = (self._count - 1 - self._met[best].requests) // cycle
+        landing = self._met[best].requests + times * cycle
+        if landing <= end.requests:
+            return 0
+        channel = self._channel
+        move(
+            channel.tables,
+            channel.settings,
+            channel.state,
+            *self._stream,
+            times * cycle,
+            times * (end.tick - begin.tick),
+            self._slots,
+            self._copies,
+            places[best],
         )
-        - now,
-    ]
-    rows = state["open_row"][:banks]
-    relative.append(np.where(rows >= 0, rows - row_base, rows))
-    if c.page >= 2:  # timeout and adaptive pages look at the past of a bank
-        timed_out = state["timed_out_row"][:banks]
-        relative += [np.where(rows >= 0, now - state["last_use"][:banks], 0), state["timeout"][:banks]]
-        relative.append(np.where(timed_out >= 0, timed_out - row_base, -FAR))
-    relative.append(np.minimum(state["columns"][:banks], c.hit_cap))
-    for field in ("debt", "refresh_waits", "next_bank"):
-        relative.append(state[field][:ranks])
-    ring = state["maintenance"]
-    head, waiting = int(regs[_R.MAINTENANCE_HEAD]), int(regs[_R.MAINTENANCE_COUNT])
-    relative.append(ring[(head + np.arange(waiting)) % len(ring)])
-    for queue in range(2):
-        slots = _waiting_slots(state, queue)
-        relative += [np.array([len(slots)]), _request_values(state, slots, row_base, now, following)]
-        oldest = int(state["slot_age"][slots[0]]) if len(slots) else FAR
-        batch = int(state["batch_end"][queue])
-        relative.append(np.array([batch - following if batch >= oldest else FAR]))
-    active = state["active_slot"][state["active_bank"][: int(regs[_R.ACTIVE])]]
-    active = active[np.argsort(state["slot_promoted"][active], kind="stable")]
-    relative += [np.array([len(active)]), _request_values(state, active, row_base, now, following)]
-    single = [slot for slot in (int(regs[_R.PENDING_SLOT]), int(regs[_R.CAS_SLOT])) if slot >= 0]
-    relative.append(_request_values(state, np.array(single, dtype=np.int64), row_base, now, following))
-    pair = int(regs[_R.PAIR_TICK])
-    scalars = [
-        phase,
-        int(regs[_R.OFFERED]),
-        int(regs[_R.WRITE_MODE]),
-        int(regs[_R.PENDING_SLOT]) >= 0,
-        int(regs[_R.PENDING_DEADLINE]) - now if regs[_R.PENDING_SLOT] >= 0 else 0,
-        int(regs[_R.CAS_SLOT]) >= 0,
-        int(regs[_R.CAS_ACTIVE]) if regs[_R.CAS_SLOT] >= 0 else 0,
-        max(int(regs[_R.CLOCK_UNTIL]) - now, 0),
-        max(pair - now, -1),
-        int(regs[_R.PAIR_RANK]) if pair >= now else -1,
-        int(regs[_R.PAIR_BANK]) if pair >= now else -1,
-        following * c.interval - now if c.interval else 0,
-        now & 1 if channel.tables["half_clock"][0] else 0,
-        max(int(regs[_R.DRAINED]) - now, 0),
-        len(single),
-    ]
-    relative.append(np.array(scalars, dtype=np.int64))
-    return b"".join(np.ascontiguousarray(part, dtype=np.int64).tobytes() for part in relative)
-
-
-def _count_open_ticks(channel: Channel, now: int) -> None:
-    """Count the ticks with rows open up to now, so that how long they have been open is no part of the state."""
-    state = channel.state[0]
-    is_open = state["open_banks"] > 0
-    state["regs"][_R.OPEN_TICKS] += int((now - state["open_since"][is_open]).sum())
-    state["open_since"][is_open] = now
-
-
-def _in_order(rings: NDArray[np.int64], starts: NDArray[np.int64], oldest: int) -> NDArray[np.int64]:
-    """The last four activations of each rank, oldest first; those too old to matter are all alike."""
-    turned = np.take_along_axis(rings, (starts[:, None] + np.arange(4)) % 4, axis=1)
-    return np.maximum(turned, oldest)
-
-
-def _waiting_slots(state: NDArray[np.void], queue: int) -> NDArray[np.int64]:
-    """Slots of a queue, the oldest first."""
-    slots = []
-    for bank in state["waiting"][queue, : int(state["waiting_count"][queue])]:
-        slot = int(state["head"][queue, bank])
-        while slot >= 0:
-            slots.append(slot)
-            slot = int(state["slot_next"][slot])
-    found = np.array(slots, dtype=np.int64)
-    return found[np.argsort(state["slot_age"][found])]
-
-
-def _request_values(
-    state: NDArray[np.void], slots: NDArray[np.int64], row_base: int, now: int, following: int
-) -> NDArray[np.int64]:
-    return np.stack(
-        [
-            state["slot_bank"][slots],
-            state["slot_row"][slots] - row_base,
-            state["slot_column"][slots],
-            state["slot_write"][slots],
-            state["slot_counted"][slots],
-            state["slot_arrive"][slots] - now,
-            state["slot_age"][slots] - following,
-        ]
-    )
-
-
-def _skip(channel: Channel, stream: PeriodicRequests, found: _Seen, repeats: int) -> int:
-    """Put the channel forward by ``repeats`` times the stretch since ``found``; the requests skipped."""
-    state, c = channel.state[0], channel.settings
-    regs = state["regs"]
-    requests = (_at(channel) - found.requests) * repeats
-    ticks = (int(regs[_R.CLK]) - found.tick) * repeats
-    rows = requests // len(stream.period) * stream.row_step
-    regs[_COUNTED] += (regs[_COUNTED] - found.counted) * repeats
-    state["commands"] += (state["commands"] - found.commands) * repeats
-    regs[_R.CLK] += ticks
-    regs[_R.NEXT] += requests
-    for register in _TICKS:
-        regs[register] += ticks
-    for field in ("ready_rank", "ready_group", "ready_bank", "last_use", "open_since", "slot_arrive"):
-        state[field] += ticks
-    state["activates"] = np.where(state["activates"] > -FAR // 2, state["activates"] + ticks, state["activates"])
-    for field in ("open_row", "timed_out_row"):
-        values = state[field][: c.banks]
-        values[values >= 0] += rows
-    state["slot_row"] += rows
-    state["slot_age"] += requests
-    state["batch_end"] += np.where(state["batch_end"] >= 0, requests, 0)
-    regs[_R.DIRTY] = 1
-    return requests
+        channel.state["regs"][0, _COUNTED] += (end.counted - begin.counted) * times
+        channel.state["commands"][0] += (end.commands - begin.commands) * times
+        return landing - end.requests
