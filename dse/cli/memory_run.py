@@ -87,6 +87,8 @@ def run_memory(options: MemoryOptions, *, as_json: bool) -> None:
     from simulator.memory.dram.run import explain_run, run
 
     shown = sys.stderr.isatty()
+    if shown:
+        print("loading compiled code (the first time it is compiled, 20 s)", end="", file=sys.stderr, flush=True)  # noqa: T201
     result = run(
         prepared.device,
         prepared.stream,

@@ -6,7 +6,10 @@ pick becomes legal; all others are jumped over, because nothing they look at has
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numba import njit
@@ -14,20 +17,12 @@ from numpy.typing import NDArray
 
 from simulator.memory.dram.controller import Controller, check_controller
 from simulator.memory.dram.device import Device
-from simulator.memory.dram.kernel_commands import enqueue, record, send_column, send_row
-from simulator.memory.dram.kernel_pick import (
-    ANY_BUS,
-    COLUMN_BUS,
-    ROW_BUS,
-    pick_active,
-    pick_idle_bank,
-    pick_maintenance,
-    pick_queued,
-)
+from simulator.memory.dram.kernel_buses import one_bus, split_activation, two_buses
+from simulator.memory.dram.kernel_commands import enqueue
 from simulator.memory.dram.kernel_state import FAR, LOG_ROOM, STATE, Register, Settings, State, new_state, settings
 from simulator.memory.dram.outcome import ChannelOutcome, CommandLog
 from simulator.memory.dram.requests import Requests
-from simulator.memory.dram.tables import ACT2, CAS_RD, CAS_WR, COMMANDS, PRE, PREA, RD, WR, Tables, compile_tables
+from simulator.memory.dram.tables import COMMANDS, Tables, compile_tables
 
 __all__ = ["DRAINED", "NEED_REQUESTS", "PAUSED", "Channel", "run_channel"]
 
@@ -36,20 +31,15 @@ DRAINED, NEED_REQUESTS, PAUSED, _LOG_FULL = range(4)
 _R = Register
 _CLK, _NEXT, _OFFERED, _ACTIVE, _DIRTY = _R.CLK, _R.NEXT, _R.OFFERED, _R.ACTIVE, _R.DIRTY
 _MAINTENANCE_HEAD, _MAINTENANCE_COUNT = _R.MAINTENANCE_HEAD, _R.MAINTENANCE_COUNT
-_PENDING_SLOT, _PENDING_DEADLINE = _R.PENDING_SLOT, _R.PENDING_DEADLINE
-_CAS_SLOT, _CAS_ACTIVE, _CLOCK_UNTIL = _R.CAS_SLOT, _R.CAS_ACTIVE, _R.CLOCK_UNTIL
-_COLUMN_TIME, _COLUMN_SLOT, _COLUMN_FROM = _R.COLUMN_TIME, _R.COLUMN_SLOT, _R.COLUMN_FROM
-_ROW_TIME, _ROW_SLOT, _ROW_FROM, _ROW_COMMAND = _R.ROW_TIME, _R.ROW_SLOT, _R.ROW_FROM, _R.ROW_COMMAND
+_PENDING_SLOT, _CAS_SLOT = _R.PENDING_SLOT, _R.CAS_SLOT
 _READS, _WRITES, _FORWARDED, _MERGED = _R.READS, _R.WRITES, _R.FORWARDED, _R.MERGED
 _LATENCY, _ACCEPTED, _DRAINED_AT, _LOGGED = _R.LATENCY, _R.ACCEPTED, _R.DRAINED, _R.LOGGED
-_FROM_ACTIVE, _FROM_MAINTENANCE, _FROM_QUEUE = range(3)
 _LOG_ROOM = LOG_ROOM - 8  # more than one tick sends
 _ALL_BANK, _PER_BANK = 0, 1
 _RING = STATE["maintenance"].shape[0]
-_TIMEOUT_PAGE, _ADAPTIVE_PAGE = 2, 3
 
 
-@njit(cache=True)
+@njit
 def _waiting_write(s, bank, row, column):  # type: ignore[no-untyped-def]
     slot = s.head[1, bank]
     while slot >= 0:
@@ -59,7 +49,7 @@ def _waiting_write(s, bank, row, column):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True)
+@njit
 def _offer(c, s, bank, row, column, write, now):  # type: ignore[no-untyped-def]
     """Accept the request at time ``now`` if there is room; whether it was."""
     regs = s.regs
@@ -87,7 +77,7 @@ def _offer(c, s, bank, row, column, write, now):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True)
+@njit
 def _maintain(s, target):  # type: ignore[no-untyped-def]
     regs = s.regs
     ring = s.maintenance
@@ -96,13 +86,13 @@ def _maintain(s, target):  # type: ignore[no-untyped-def]
     regs[_DIRTY] = 1
 
 
-@njit(cache=True)
+@njit
 def _idle(s):  # type: ignore[no-untyped-def]
     regs = s.regs
     return s.length[0] == 0 and s.length[1] == 0 and regs[_ACTIVE] == 0 and regs[_PENDING_SLOT] < 0
 
 
-@njit(cache=True)
+@njit
 def _refresh(c, s, clk):  # type: ignore[no-untyped-def]
     """What falls due at ``clk``."""
     if c.refresh == _ALL_BANK:
@@ -121,171 +111,7 @@ def _refresh(c, s, clk):  # type: ignore[no-untyped-def]
             s.next_bank[rank] = (s.next_bank[rank] + 1) % c.rank_banks
 
 
-@njit(cache=True)
-def _send_maintenance(t, c, s, command, rank, bank, clk):  # type: ignore[no-untyped-def]
-    regs = s.regs
-    send_row(t, c, s, command, -1, rank, bank, clk)
-    if command != PRE and command != PREA:
-        regs[_MAINTENANCE_HEAD] = (regs[_MAINTENANCE_HEAD] + 1) % _RING
-        regs[_MAINTENANCE_COUNT] -= 1
-
-
-@njit(cache=True)
-def _look(t, c, s, clk, bus):  # type: ignore[no-untyped-def]
-    """Pick anew for the only bus, or for the column bus, and keep the pick."""
-    regs = s.regs
-    best, slot = pick_active(t, s, clk)
-    source, command = _FROM_ACTIVE, -1
-    if best > clk:
-        if regs[_MAINTENANCE_COUNT] > 0:
-            if bus == ANY_BUS:
-                tick, other, rank, bank = pick_maintenance(t, c, s, clk)
-                if tick < best:
-                    best, slot, source, command = tick, bank, _FROM_MAINTENANCE, other
-                    regs[_ROW_SLOT] = rank
-        else:
-            tick, other_slot, other = pick_queued(t, c, s, clk, bus)
-            if tick < best:
-                best, slot, source, command = tick, other_slot, _FROM_QUEUE, other
-    regs[_COLUMN_TIME] = best
-    regs[_COLUMN_SLOT] = slot
-    regs[_COLUMN_FROM] = source
-    regs[_ROW_COMMAND] = command
-
-
-@njit(cache=True)
-def _close_idle(t, c, s, clk):  # type: ignore[no-untyped-def]
-    """Close a bank whose page timeout has passed; the tick at which the next one may, FAR without such a policy."""
-    if (c.page != _TIMEOUT_PAGE and c.page != _ADAPTIVE_PAGE) or s.regs[_MAINTENANCE_COUNT] > 0:
-        return FAR
-    tick, bank = pick_idle_bank(t, c, s, clk)
-    if tick == clk:
-        row = s.open_row[bank]
-        send_row(t, c, s, PRE, -1, t.rank_of_bank[bank], bank, clk)
-        s.timed_out_row[bank] = row
-    return tick
-
-
-@njit(cache=True)
-def _one_bus(t, c, s, clk):  # type: ignore[no-untyped-def]
-    """Commands of a tick on a single bus; the next tick to visit, ``clk`` + 1 when something was sent."""
-    regs = s.regs
-    if regs[_DIRTY] == 1:
-        _look(t, c, s, clk, ANY_BUS)
-        regs[_DIRTY] = 0
-    if regs[_COLUMN_TIME] > clk:
-        idle = _close_idle(t, c, s, clk)
-        if idle == clk:
-            return clk + 1
-        return min(regs[_COLUMN_TIME], idle)
-    slot, source, command = regs[_COLUMN_SLOT], regs[_COLUMN_FROM], regs[_ROW_COMMAND]
-    if source == _FROM_MAINTENANCE:
-        _send_maintenance(t, c, s, command, regs[_ROW_SLOT], slot, clk)
-    elif source == _FROM_ACTIVE:
-        send_column(t, c, s, slot, True, clk)
-    elif command in (RD, WR):
-        send_column(t, c, s, slot, False, clk)
-    else:
-        bank = s.slot_bank[slot]
-        send_row(t, c, s, command, slot, t.rank_of_bank[bank], bank, clk)
-    return clk + 1
-
-
-@njit(cache=True)
-def _look_row(t, c, s, clk):  # type: ignore[no-untyped-def]
-    regs = s.regs
-    if regs[_MAINTENANCE_COUNT] > 0:
-        tick, command, rank, bank = pick_maintenance(t, c, s, clk)
-        regs[_ROW_FROM] = rank
-        regs[_ROW_SLOT] = bank
-    else:
-        tick, slot, command = pick_queued(t, c, s, clk, ROW_BUS)
-        regs[_ROW_FROM] = -1
-        regs[_ROW_SLOT] = slot
-    regs[_ROW_TIME] = tick
-    regs[_ROW_COMMAND] = command
-
-
-@njit(cache=True)
-def _two_buses(t, c, s, clk):  # type: ignore[no-untyped-def]
-    """Commands of a tick on a column and a row bus; the next tick to visit."""
-    regs = s.regs
-    fresh = regs[_DIRTY] == 0
-    sent = False
-    if not fresh:
-        _look(t, c, s, clk, COLUMN_BUS)
-    if regs[_COLUMN_TIME] == clk:
-        send_column(t, c, s, regs[_COLUMN_SLOT], regs[_COLUMN_FROM] == _FROM_ACTIVE, clk)
-        sent, fresh = True, False
-    if not fresh:
-        _look_row(t, c, s, clk)
-        regs[_DIRTY] = 1 if sent else 0
-    if regs[_ROW_TIME] > clk:
-        idle = _close_idle(t, c, s, clk)
-        if sent or idle == clk:
-            return clk + 1
-        return min(idle, min(regs[_COLUMN_TIME], regs[_ROW_TIME]))
-    if regs[_ROW_FROM] >= 0:
-        _send_maintenance(t, c, s, regs[_ROW_COMMAND], regs[_ROW_FROM], regs[_ROW_SLOT], clk)
-    else:
-        slot = regs[_ROW_SLOT]
-        bank = s.slot_bank[slot]
-        send_row(t, c, s, regs[_ROW_COMMAND], slot, t.rank_of_bank[bank], bank, clk)
-    return clk + 1
-
-
-@njit(cache=True)
-def _send_second_activate(t, c, s, clk):  # type: ignore[no-untyped-def]
-    slot = s.regs[_PENDING_SLOT]
-    bank = s.slot_bank[slot]
-    send_row(t, c, s, ACT2, slot, t.rank_of_bank[bank], bank, clk)
-
-
-@njit(cache=True)
-def _split_activation(t, c, s, clk):  # type: ignore[no-untyped-def]
-    """Commands of a tick of LPDDR5: activations in two commands, a CAS where the data clock stands still."""
-    regs = s.regs
-    pending = regs[_PENDING_SLOT] >= 0
-    if pending and regs[_PENDING_DEADLINE] <= clk:
-        _send_second_activate(t, c, s, clk)
-        return clk + 1
-    if regs[_CAS_SLOT] >= 0:
-        slot = regs[_CAS_SLOT]
-        regs[_CAS_SLOT] = -1
-        send_column(t, c, s, slot, regs[_CAS_ACTIVE] == 1, clk)
-        return clk + 1
-    if regs[_DIRTY] == 1:
-        _look(t, c, s, clk, ANY_BUS)
-        regs[_DIRTY] = 0
-    slot, source, command = regs[_COLUMN_SLOT], regs[_COLUMN_FROM], regs[_ROW_COMMAND]
-    if regs[_COLUMN_TIME] > clk:
-        if pending:
-            _send_second_activate(t, c, s, clk)
-            return clk + 1
-        idle = _close_idle(t, c, s, clk)
-        if idle == clk:
-            return clk + 1
-        return min(regs[_COLUMN_TIME], idle)
-    if source == _FROM_MAINTENANCE:
-        _send_maintenance(t, c, s, command, regs[_ROW_SLOT], slot, clk)
-    elif source == _FROM_ACTIVE or command in (RD, WR):
-        if clk < regs[_CLOCK_UNTIL]:
-            send_column(t, c, s, slot, source == _FROM_ACTIVE, clk)
-        elif pending and regs[_PENDING_DEADLINE] <= clk + 1:
-            _send_second_activate(t, c, s, clk)
-        else:
-            bank = s.slot_bank[slot]
-            command = CAS_WR if s.slot_write[slot] == 1 else CAS_RD
-            record(t, c, s, command, t.rank_of_bank[bank], bank, s.slot_row[slot], clk)
-            regs[_CAS_SLOT] = slot
-            regs[_CAS_ACTIVE] = 1 if source == _FROM_ACTIVE else 0
-    else:
-        bank = s.slot_bank[slot]
-        send_row(t, c, s, command, slot, t.rank_of_bank[bank], bank, clk)
-    return clk + 1
-
-
-@njit(cache=True, nogil=True)
+@njit
 def _advance(tables, c, states, first, bank, row, column, write, last, pause_at):  # type: ignore[no-untyped-def]
     """Run until the requests given (numbered from ``first``) are used up, the run is drained, or ``pause_at`` comes.
 
@@ -322,11 +148,11 @@ def _advance(tables, c, states, first, bank, row, column, write, last, pause_at)
         regs[_CLK] = clk
         _refresh(c, s, clk)
         if t.second_activate > 0:
-            following = _split_activation(t, c, s, clk)
+            following = split_activation(t, c, s, clk)
         elif t.split_buses:
-            following = _two_buses(t, c, s, clk)
+            following = two_buses(t, c, s, clk)
         else:
-            following = _one_bus(t, c, s, clk)
+            following = one_bus(t, c, s, clk)
         if regs[_NEXT] >= end:
             if last and _idle(s) and regs[_CAS_SLOT] < 0:
                 return DRAINED
@@ -339,6 +165,33 @@ def _advance(tables, c, states, first, bank, row, column, write, last, pause_at)
         elif c.refresh == _PER_BANK:
             following = min(following, (clk // c.bank_interval + 1) * c.bank_interval)
         clk = min(following, max(pause_at, clk + 1))
+
+
+def _sources_stamp() -> int:
+    """A number that changes with the text of any compiled module."""
+    folder = Path(__file__).parent
+    text = b"".join((folder / name).read_bytes() for name in _SOURCES)
+    return int.from_bytes(hashlib.sha256(text).digest()[:7], "big")
+
+
+def _cached(stamp: int) -> Callable[..., int]:
+    """`_advance`, kept compiled on disk.
+
+    Numba looks at the file of the function it has kept, not at those of the functions called. But it does look at
+    enclosed values: so ``stamp`` makes code of other sources another function, and only this entry is kept.
+    """
+
+    @njit(cache=True, nogil=True)
+    def advance(tables, c, states, first, bank, row, column, write, last, pause_at):  # type: ignore[no-untyped-def]
+        if stamp < 0:
+            return PAUSED
+        return _advance(tables, c, states, first, bank, row, column, write, last, pause_at)
+
+    return advance
+
+
+_SOURCES = ("kernel.py", "kernel_buses.py", "kernel_commands.py", "kernel_pick.py", "kernel_state.py", "tables.py")
+_compiled_advance = _cached(_sources_stamp())
 
 
 @dataclass
@@ -363,7 +216,7 @@ class Channel:
         """
         part = (requests.bank, requests.row, requests.column, requests.write)
         while True:
-            code = int(_advance(self.tables, self.settings, self.state, first, *part, last, pause_at))
+            code = int(_compiled_advance(self.tables, self.settings, self.state, first, *part, last, pause_at))
             if code != _LOG_FULL:
                 return code
             self._keep_log()

@@ -21,7 +21,7 @@ _ADAPTIVE_PAGE = 3
 _FRFCFS, _ROW_HIT, _CAPPED, _BATCH, _FCFS = range(5)
 
 
-@njit(cache=True)
+@njit
 def earliest(t, s, command, bank):  # type: ignore[no-untyped-def]
     """The first tick at which ``command`` to ``bank`` breaks no timing rule."""
     ready = s.ready_rank[t.rank_of_bank[bank], command]
@@ -34,13 +34,13 @@ def earliest(t, s, command, bank):  # type: ignore[no-untyped-def]
     return ready
 
 
-@njit(cache=True)
+@njit
 def _raise(ready, ticks, clk):  # type: ignore[no-untyped-def]
     for command in range(16):
         ready[command] = max(ready[command], clk + ticks[command])
 
 
-@njit(cache=True)
+@njit
 def record(t, c, s, command, rank, bank, row, clk):  # type: ignore[no-untyped-def]
     """Count and log ``command``, and move the earliest ticks of all that must wait for it."""
     regs = s.regs
@@ -82,7 +82,7 @@ def record(t, c, s, command, rank, bank, row, clk):  # type: ignore[no-untyped-d
         s.ready_rank[rank, ACT] = max(s.ready_rank[rank, ACT], s.activates[rank, at] + t.four_activates)
 
 
-@njit(cache=True)
+@njit
 def _set_candidate(s, queue, kind, bank, slot, command):  # type: ignore[no-untyped-def]
     at = s.candidate_at[queue, kind, bank]
     if slot < 0:
@@ -103,21 +103,21 @@ def _set_candidate(s, queue, kind, bank, slot, command):  # type: ignore[no-unty
     s.candidate_command[queue, kind, bank] = command
 
 
-@njit(cache=True)
+@njit
 def _first_hit(s, slot, row):  # type: ignore[no-untyped-def]
     while slot >= 0 and s.slot_row[slot] != row:
         slot = s.slot_next[slot]
     return slot
 
 
-@njit(cache=True)
+@njit
 def _oldest_other(s, slot, row):  # type: ignore[no-untyped-def]
     while slot >= 0 and s.slot_row[slot] == row:
         slot = s.slot_next[slot]
     return slot
 
 
-@njit(cache=True)
+@njit
 def choose(c, s, queue, bank):  # type: ignore[no-untyped-def]
     """Which of the bank's requests in ``queue`` may be served next: by a column command, and by a row command."""
     first = s.head[queue, bank]
@@ -151,7 +151,7 @@ def choose(c, s, queue, bank):  # type: ignore[no-untyped-def]
     _set_candidate(s, queue, 1, bank, row, command)
 
 
-@njit(cache=True)
+@njit
 def enqueue(c, s, queue, bank, row, column, arrive, age):  # type: ignore[no-untyped-def]
     """Put a request at the end of ``queue``."""
     regs = s.regs
@@ -183,7 +183,7 @@ def enqueue(c, s, queue, bank, row, column, arrive, age):  # type: ignore[no-unt
     choose(c, s, queue, bank)
 
 
-@njit(cache=True)
+@njit
 def _remove(s, slot):  # type: ignore[no-untyped-def]
     """Take a request out of its queue; its slot stays taken."""
     queue, bank = s.slot_write[slot], s.slot_bank[slot]
@@ -208,7 +208,7 @@ def _remove(s, slot):  # type: ignore[no-untyped-def]
         s.waiting_count[queue] = last
 
 
-@njit(cache=True)
+@njit
 def _close(t, s, bank, clk):  # type: ignore[no-untyped-def]
     rank = t.rank_of_bank[bank]
     s.open_row[bank] = CLOSED
@@ -219,7 +219,7 @@ def _close(t, s, bank, clk):  # type: ignore[no-untyped-def]
         s.regs[_OPEN_TICKS] += clk - s.open_since[rank]
 
 
-@njit(cache=True)
+@njit
 def _activate_bank(s, slot):  # type: ignore[no-untyped-def]
     """The bank's row is open now, and its request joins the active list."""
     regs = s.regs
@@ -236,7 +236,7 @@ def _activate_bank(s, slot):  # type: ignore[no-untyped-def]
     regs[_PROMOTED] += 1
 
 
-@njit(cache=True)
+@njit
 def send_row(t, c, s, command, slot, rank, bank, clk):  # type: ignore[no-untyped-def]
     """Send any command but a column command or a CAS; ``slot`` is the request it serves, or -1 for maintenance."""
     regs = s.regs
@@ -288,7 +288,7 @@ def send_row(t, c, s, command, slot, rank, bank, clk):  # type: ignore[no-untype
         choose(c, s, 1, bank)
 
 
-@njit(cache=True)
+@njit
 def _wanted_by_others(s, slot, bank, row, active):  # type: ignore[no-untyped-def]
     """Whether any other waiting request wants ``row`` of ``bank``, which is open; so hits are requests for it."""
     if s.active_slot[bank] >= 0 and not active:
@@ -302,7 +302,7 @@ def _wanted_by_others(s, slot, bank, row, active):  # type: ignore[no-untyped-de
     return False
 
 
-@njit(cache=True)
+@njit
 def send_column(t, c, s, slot, active, clk):  # type: ignore[no-untyped-def]
     """Send the read or write of a request of the active list or of a queue, which ends it."""
     regs = s.regs

@@ -26,7 +26,7 @@ _AGE_BITS = 38  # requests of a run are fewer than 2^38, and no rule holds for 2
 _NOTHING = 1 << 62
 
 
-@njit(cache=True)
+@njit
 def _on_edge(t, s, tick, command, rank, bank):  # type: ignore[no-untyped-def]
     """``tick`` or the first after it at which the clock lets ``command`` start (HBM3)."""
     if not t.half_clock or (tick & 1) == 1:
@@ -41,7 +41,7 @@ def _on_edge(t, s, tick, command, rank, bank):  # type: ignore[no-untyped-def]
     return tick
 
 
-@njit(cache=True)
+@njit
 def _tick_of(t, s, command, bank, clk):  # type: ignore[no-untyped-def]
     tick = max(clk, earliest(t, s, command, bank))
     if t.half_clock:
@@ -49,7 +49,7 @@ def _tick_of(t, s, command, bank, clk):  # type: ignore[no-untyped-def]
     return tick
 
 
-@njit(cache=True)
+@njit
 def pick_active(t, s, clk):  # type: ignore[no-untyped-def]
     """The active list's next column command: tick and slot. Of equals, what arrived first, then was activated first."""
     best, best_slot, best_arrive, best_promoted = FAR, -1, FAR, FAR
@@ -65,7 +65,7 @@ def pick_active(t, s, clk):  # type: ignore[no-untyped-def]
     return best, best_slot
 
 
-@njit(cache=True)
+@njit
 def pick_maintenance(t, c, s, clk):  # type: ignore[no-untyped-def]
     """The maintenance queue's next command: tick, command, rank and bank (-1 for all)."""
     regs = s.regs
@@ -90,7 +90,7 @@ def pick_maintenance(t, c, s, clk):  # type: ignore[no-untyped-def]
     return _tick_of(t, s, command, bank, clk), command, rank, bank
 
 
-@njit(cache=True)
+@njit
 def _oldest_waiting(s, queue):  # type: ignore[no-untyped-def]
     age, slot = FAR, -1
     for at in range(s.waiting_count[queue]):
@@ -100,7 +100,7 @@ def _oldest_waiting(s, queue):  # type: ignore[no-untyped-def]
     return slot
 
 
-@njit(cache=True)
+@njit
 def _newest_age(s, queue):  # type: ignore[no-untyped-def]
     age = -1
     for at in range(s.waiting_count[queue]):
@@ -108,7 +108,7 @@ def _newest_age(s, queue):  # type: ignore[no-untyped-def]
     return age
 
 
-@njit(cache=True)
+@njit
 def _pick_candidate(t, s, clk, queue, kind, splitting):  # type: ignore[no-untyped-def]
     """The best candidate of one kind: ticks from now and age in one number (the least is the best), and its bank.
 
@@ -128,7 +128,7 @@ def _pick_candidate(t, s, clk, queue, kind, splitting):  # type: ignore[no-untyp
     return best, best_bank
 
 
-@njit(cache=True)
+@njit
 def _pick_oldest(t, s, clk, queue, bus, splitting):  # type: ignore[no-untyped-def]
     """The oldest request of ``queue``, whether its command is legal or not."""
     slot = _oldest_waiting(s, queue)
@@ -144,7 +144,7 @@ def _pick_oldest(t, s, clk, queue, bus, splitting):  # type: ignore[no-untyped-d
     return (_tick_of(t, s, command, bank, clk) if free else FAR), slot, command
 
 
-@njit(cache=True)
+@njit
 def pick_queued(t, c, s, clk, bus):  # type: ignore[no-untyped-def]
     """The served queue's next command on ``bus``: tick, slot and command. Decides on write mode first."""
     regs = s.regs
@@ -177,7 +177,7 @@ def pick_queued(t, c, s, clk, bus):  # type: ignore[no-untyped-def]
     return tick, s.candidate_slot[queue, kind, best_bank], s.candidate_command[queue, kind, best_bank]
 
 
-@njit(cache=True)
+@njit
 def pick_idle_bank(t, c, s, clk):  # type: ignore[no-untyped-def]
     """The open bank that its page timeout closes next: tick and bank."""
     best, best_bank, best_use = FAR, -1, FAR

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -174,3 +175,11 @@ def test_a_device_refuses_what_its_standard_lacks() -> None:
         Channel.new(load_device("DDR4-3200"), Controller(postpone=9))
     with pytest.raises(InputError, match="pull_in = 1 with refresh none"):
         Channel.new(load_device("DDR4-3200"), Controller(refresh="none", pull_in=1))
+
+
+def test_code_kept_on_disk_depends_on_every_compiled_source() -> None:
+    # Else a change in one of them would leave old code in use.
+    folder = Path(kernel.__file__).parent
+    compiled = {file.name for file in folder.glob("kernel*.py")} | {"tables.py"}
+    assert set(kernel._SOURCES) == compiled
+    assert kernel._sources_stamp() == kernel._sources_stamp()
