@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from hw.spec.system import System
+from mappers.map_workload import FIDELITIES as MAPPER_FIDELITIES
 from mappers.map_workload import OpMapper, map_workload
 from mappers.mapped import MappedOp, MappedWorkload
 from mappers.planner import LayerPlan, MemoryPlan, plan_memory
@@ -18,7 +19,7 @@ from simulator.policy import Policy
 from simulator.result import Bounds, OpRow, Result
 from simulator.schedule import schedule
 from simulator.transport import collective_cost
-from workloads.errors import InputError
+from workloads.errors import InputError, unknown_name
 from workloads.formats import FormatChoice
 from workloads.models.architecture import Model
 from workloads.models.lower import lower
@@ -26,7 +27,10 @@ from workloads.models.stored_formats import stored_formats
 from workloads.phases import Decode, Phase
 from workloads.workload import Collective, Op
 
-__all__ = ["simulate"]
+__all__ = ["FIDELITIES", "simulate"]
+
+FIDELITIES = (*MAPPER_FIDELITIES, "cycle")
+"""How deep a simulation models: what mappers know, and at ``cycle`` the DRAM commands behind the tiers."""
 
 
 def simulate(
@@ -38,17 +42,27 @@ def simulate(
     policy: Policy | None = None,
     fidelity: str = "roofline",
 ) -> Result:
-    """Run ``phase`` of ``model`` on ``system`` under ``policy`` at ``fidelity`` roofline or mapped.
+    """Run ``phase`` of ``model`` on ``system`` under ``policy`` at ``fidelity`` roofline, mapped or cycle.
 
     Tensor parallelism over all of the system's devices. Raises `InputError` for a phase or split the model does not
-    have and for an unknown fidelity, and `InfeasibleError` when the model does not fit.
+    have, for an unknown fidelity and for DRAM devices that are unknown or do not fit, and `InfeasibleError` when the
+    model does not fit.
     """
+    if fidelity not in FIDELITIES:
+        raise unknown_name("fidelity", fidelity, FIDELITIES, field="fidelity")
     formats = formats or stored_formats(model)
     policy = policy or Policy()
     workload = policy.transform(lower(model, phase, formats, devices=system.devices))
     mapper = OpMapper(system, policy.assign)
-    mapped = map_workload(workload, system, policy.assign, fidelity, mapper=mapper)
+    depth = "mapped" if fidelity == "cycle" else fidelity
+    mapped = map_workload(workload, system, policy.assign, depth, mapper=mapper)
     steps, notes = 1, list(mapped.workload.notes)
+    stated, cycle = system, None
+    if fidelity == "cycle":
+        from simulator.cycle import cycle_service  # compiled code: the other fidelities do without
+
+        cycle = cycle_service(stated, workload)
+        mapped, system = cycle.workload(mapped), cycle.system
     if policy.collections:
         if len(policy.collections) > 1 or not isinstance(phase, Decode):
             raise InputError("caches work on decode steps, one collection at a time", field="collections")
@@ -61,7 +75,10 @@ def simulate(
         placement = plan.bytes_by_role()
 
         def map_op(op: Op) -> MappedOp:
-            return mapper(op).mapped if fidelity == "mapped" else roofline_op(op, system, policy.assign)
+            if fidelity == "roofline":
+                return roofline_op(op, stated, policy.assign)
+            found = mapper(op).mapped
+            return found if cycle is None else cycle.op(found)
 
         mapped, plan, outcome = unroll_steps(mapped, plan, map_op, collection)
         steps = outcome.touched.shape[0]
@@ -72,6 +89,8 @@ def simulate(
     else:
         plan = plan_memory(mapped, system, policy.place, ahead=policy.move.ahead)
         placement = plan.bytes_by_role()
+    if cycle is not None:
+        notes += cycle.notes()
     laid_out = schedule(mapped, plan, system)
     execution = execute(laid_out.graph)
     latency_s = execution.latency_s / steps

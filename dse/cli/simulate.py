@@ -11,13 +11,12 @@ from dse.cli.output import print_document, write_text
 from hw.spec.load import load_system, override
 from hw.spec.system import System
 from mappers.assign import Assign, assign_roles, fastest_engines
-from mappers.map_workload import FIDELITIES
 from mappers.planner import Place
 from simulator.collections import CachedCollection
 from simulator.moves import Move
 from simulator.policy import Policy
 from simulator.result import Result
-from simulator.road import simulate
+from simulator.road import FIDELITIES, simulate
 from workloads.errors import InputError, unknown_name
 from workloads.models.architecture import MixtureOfExperts, Model
 from workloads.models.catalogue import model as catalogue_model

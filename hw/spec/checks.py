@@ -9,7 +9,7 @@ from hw.spec.paths import reachable_tiers
 from workloads.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
-    from hw.spec.system import Component, System
+    from hw.spec.system import Component, System, Tier
 
 __all__ = ["check_system"]
 
@@ -20,6 +20,7 @@ def check_system(system: System) -> None:
     _check_links(system)
     _check_engines(system)
     _check_fabric(system)
+    _check_dram(system)
     for path, component in system.components():
         _check_sources(path, component)
 
@@ -62,6 +63,30 @@ def _check_engines(system: System) -> None:
 def _check_fabric(system: System) -> None:
     if system.devices > 1 and system.fabric is None:
         raise InputError(f"{system.devices} devices have no fabric", "1, or a fabric that joins the devices", "devices")
+
+
+_DRAM_KINDS = ("hbm", "dram", "cxl")
+
+
+def _check_dram(system: System) -> None:
+    for name, tier in system.tiers.items():
+        path = f"tiers.{name}"
+        given = [field for field in ("device", "channels", "mapping", "read_queue", "write_queue") if _has(tier, field)]
+        if given and tier.kind not in _DRAM_KINDS:
+            raise InputError(
+                f"a tier of kind {tier.kind!r} is not made of DRAM",
+                f"none, or a tier of kind {', '.join(_DRAM_KINDS[:-1])} or {_DRAM_KINDS[-1]}",
+                f"{path}.{given[0]}",
+            )
+        if given and tier.device is None:
+            raise InputError("given without a device", f"{path}.device beside it", f"{path}.{given[0]}")
+        if tier.device is not None and tier.channels is None:
+            expected = f"{path}.channels: how many of them the tier has"
+            raise InputError(f"{tier.device!r} is one channel", expected, f"{path}.device")
+
+
+def _has(tier: Tier, field: str) -> bool:
+    return getattr(tier, field) is not None
 
 
 def _check_sources(path: str, component: Component) -> None:

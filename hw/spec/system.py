@@ -129,6 +129,10 @@ class Tier(Component):
 
     ``holds: tensors`` tiers take whole tensors, placed by the planner; ``holds: tiles`` tiers (caches, scratchpads,
     accumulators) only hold pieces inside one operation.
+
+    A tier of DRAM may say what it is made of: ``channels`` channels of ``device``, a name from `tiercade list devices`
+    or a device file. ``mapping``, ``read_queue`` and ``write_queue`` are those of each channel's controller; left out,
+    they are the simulator's defaults. Only cycle fidelity looks at them.
     """
 
     kind: Literal["sram", "hbm", "dram", "cxl", "flash"]
@@ -142,6 +146,11 @@ class Tier(Component):
     static_power_w: PowerOrZero = Field(0.0, alias="static_power")
     holds: Literal["tensors", "tiles"] = "tensors"
     shared: bool = False
+    device: str | None = Field(None, min_length=1)
+    channels: PositiveInt | None = None
+    mapping: str | None = Field(None, min_length=1)
+    read_queue: PositiveInt | None = None
+    write_queue: PositiveInt | None = None
 
 
 class Link(Component):
@@ -157,12 +166,17 @@ class Link(Component):
 
 
 class Fabric(Component):
-    """What joins equal devices: ``bandwidth`` is what one device sends while it receives as much."""
+    """What joins equal devices: ``bandwidth`` is what one device sends while it receives as much.
+
+    ``library`` is the collective library that runs on it, by a name of simulator/interconnect/libraries.py; without
+    one, collectives cost their steps at ``latency`` and their bytes at ``bandwidth``.
+    """
 
     topology: Literal["switch", "ring", "mesh"]
     bandwidth_bytes_per_s: Bandwidth = Field(alias="bandwidth")
     latency_s: SecondsOrZero = Field(0.0, alias="latency")
     energy_j_per_bit: EnergyPerBitOrZero = Field(0.0, alias="energy")
+    library: str | None = Field(None, min_length=1)
 
 
 class System(Component):

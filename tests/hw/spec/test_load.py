@@ -97,8 +97,8 @@ def test_override_sets_what_is_not_a_number() -> None:
     [
         (
             "tiers.ddr.capasity=1 GB",
-            "tiers.ddr.capasity: unknown key 'capasity'; expected one of capacity, granularity, holds, kind, latency, "
-            "read_bandwidth, read_energy, shared, sources, static_power, write_bandwidth, write_energy; "
+            "tiers.ddr.capasity: unknown key 'capasity'; expected one of capacity, channels, device, granularity, "
+            "holds, kind, latency, mapping, read_bandwidth, read_energy, read_queue, shared and 5 more; "
             "did you mean 'capacity'?",
         ),
         (

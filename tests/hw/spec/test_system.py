@@ -33,8 +33,8 @@ def test_small_machine() -> None:
         (
             "capacity: 16 GiB",
             "capasity: 16 GiB",
-            "small.yaml:11: tiers.ddr.capasity: unknown key 'capasity'; expected one of capacity, granularity, holds, "
-            "kind, latency, read_bandwidth, read_energy, shared, sources, static_power, write_bandwidth, write_energy; "
+            "small.yaml:11: tiers.ddr.capasity: unknown key 'capasity'; expected one of capacity, channels, device, "
+            "granularity, holds, kind, latency, mapping, read_bandwidth, read_energy, read_queue, shared and 5 more; "
             "did you mean 'capacity'?",
         ),
         ("name: small\n", "", "small.yaml:1: name: missing key 'name'"),
@@ -144,11 +144,28 @@ def test_a_wrong_field_is_refused_with_this_text(old: str, new: str, message: st
             "small.yaml:2: devices: 4 devices have no fabric; expected 1, or a fabric that joins the devices",
         ),
         (
+            "kind: dram",
+            "kind: dram\n    channels: 2",
+            "small.yaml:11: tiers.ddr.channels: given without a device; expected tiers.ddr.device beside it",
+        ),
+        (
+            "kind: dram",
+            "kind: dram\n    device: DDR4-3200",
+            "small.yaml:11: tiers.ddr.device: 'DDR4-3200' is one channel; "
+            "expected tiers.ddr.channels: how many of them the tier has",
+        ),
+        (
+            "kind: sram",
+            "kind: sram\n    read_queue: 32",
+            "small.yaml:18: tiers.cache.read_queue: a tier of kind 'sram' is not made of DRAM; "
+            "expected none, or a tier of kind hbm, dram or cxl",
+        ),
+        (
             'capacity: "stated',
             'capacyti: "stated',
             "small.yaml:15: tiers.ddr.sources.capacyti: unknown field 'capacyti'; "
-            "expected one of capacity, granularity, holds, kind, latency, read_bandwidth, read_energy, shared, "
-            "static_power, write_bandwidth, write_energy; "
+            "expected one of capacity, channels, device, granularity, holds, kind, latency, mapping, read_bandwidth, "
+            "read_energy, read_queue, shared and 4 more; "
             "did you mean 'capacity'?",
         ),
     ],
