@@ -9,6 +9,7 @@ from __future__ import annotations
 from hw.spec.paths import route
 from hw.spec.system import Link, System
 from simulator.engine import Demand, Resource
+from simulator.interconnect import best_exchange, collective_time, library
 from workloads.errors import InputError
 from workloads.workload import Collective
 
@@ -92,14 +93,32 @@ def transfer_energy_j(system: System, source: str, target: str, amount_bytes: fl
 
 
 def collective_cost(system: System, step: Collective, devices: int) -> tuple[float, float, float]:
-    """Bytes each device sends, seconds on the fabric for them, and the latency of the steps in sequence.
+    """Bytes each device sends, seconds on the fabric for them, and the seconds beside it: steps, start, waiting.
 
-    All-reduce is a reduce-scatter and an all-gather, each sending (n-1)/n of the payload (Thakur, Rabenseifner, Gropp,
-    IJHPCA 19(1), 2005). On a ring each takes n-1 steps; over a switch or a full mesh all partners are reached in one.
+    With a collective library on the fabric, as that library runs it; else by the algorithm that takes least time at
+    the fabric's latency per step. One device exchanges nothing.
     """
-    if system.fabric is None:
+    fabric = system.fabric
+    if devices == 1:
+        return 0.0, 0.0, 0.0
+    if fabric is None:
         raise InputError("no fabric joins the devices", expected="a fabric", field="fabric")
-    rounds = 2 if step.kind == "all_reduce" else 1
-    sent = rounds * (devices - 1) / devices * step.bytes
-    steps = rounds * ((devices - 1) if system.fabric.topology == "ring" else 1)
-    return sent, sent / system.fabric.bandwidth_bytes_per_s, steps * system.fabric.latency_s
+    bandwidth = fabric.bandwidth_bytes_per_s
+    if fabric.library is not None:
+        if fabric.topology != "switch":
+            raise InputError(
+                f"a {fabric.topology} of devices",
+                "a switch: the libraries' times are of switched devices",
+                "fabric.topology",
+            )
+        call = collective_time(library(fabric.library), step.kind, step.bytes, devices, bandwidth)
+        return call.sent_bytes, call.wire_s, call.latency_s
+    run = best_exchange(
+        step.kind,
+        step.bytes,
+        devices,
+        topology=fabric.topology,
+        bandwidth_bytes_per_s=bandwidth,
+        latency_s=fabric.latency_s,
+    )
+    return run.sent_bytes, run.sent_bytes / bandwidth, run.steps * fabric.latency_s

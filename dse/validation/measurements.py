@@ -34,6 +34,7 @@ NEEDED = {
     "layernorm": ("m", "n"),
     "all_reduce": ("bytes", "ngpus"),
     "all_gather": ("bytes", "ngpus"),
+    "alltoall": ("bytes", "ngpus"),
     "e2e": ("batch", "q_len", "kv_len"),
 }
 """The shape columns that a row of each operation must fill."""

@@ -10,8 +10,8 @@ from dse.validation.measurements import Measurement
 from hw.spec.load import load_system, override
 from hw.spec.system import System
 from mappers.roofline import roofline_op
+from simulator.interconnect import LIBRARIES, best_exchange, collective_time
 from simulator.road import simulate
-from simulator.transport import collective_cost
 from workloads.errors import InfeasibleError, InputError
 from workloads.formats import FormatChoice
 from workloads.models.architecture import FeedForward, MixtureOfExperts, Model
@@ -20,7 +20,7 @@ from workloads.models.layer_builder import LayerBuilder, activation
 from workloads.models.lower_feed_forward import add_feed_forward
 from workloads.models.stored_formats import stored_formats
 from workloads.phases import Decode, Prefill
-from workloads.workload import Collective, Op
+from workloads.workload import Op
 
 __all__ = ["GPUS", "Skipped", "operations", "predict"]
 
@@ -41,6 +41,13 @@ FORMATS = {
 """The number formats of each measured dtype; an unrecorded one is taken for bf16."""
 
 
+MEASURED_LIBRARIES = {"A100-SXM4-80GB": "nccl-a100", "H100-SXM-80GB": "nccl-h100"}
+"""The collective library of each GPU whose collectives were measured."""
+
+COLLECTIVES = {"all_reduce": "all_reduce", "all_gather": "all_gather", "alltoall": "all_to_all"}
+"""The collective of each measured operation between GPUs."""
+
+
 @dataclass(frozen=True)
 class Skipped:
     """A row without a prediction, and why."""
@@ -54,7 +61,7 @@ def predict(row: Measurement) -> float | Skipped:
         return Skipped(f"no preset for {row.gpu}")
     if row.dtype not in FORMATS and (row.op, row.dtype) != ("e2e", "fp4"):
         return Skipped(f"dtype {row.dtype}")
-    if row.op in ("all_reduce", "all_gather"):
+    if row.op in COLLECTIVES:
         return _collective(row)
     if row.op == "e2e":
         return _phase(row)
@@ -107,11 +114,25 @@ def operations(row: Measurement) -> tuple[Op, ...] | Skipped:
 
 
 def _collective(row: Measurement) -> float | Skipped:
-    system = _system(row.gpu, row.numbers["ngpus"])
-    elements = row.numbers["bytes"] / 2
-    step = Collective("measured", "all_reduce" if row.op == "all_reduce" else "all_gather", elements, "bf16", ())
-    _, seconds, latency = collective_cost(system, step, row.numbers["ngpus"])
-    return seconds + latency
+    """By the collective library that was measured; calls through PyTorch wait for the last device to start them."""
+    devices, payload_bytes = row.numbers["ngpus"], row.numbers["bytes"]
+    kind, fabric = COLLECTIVES[row.op], _system(row.gpu, devices).fabric
+    if fabric is None:
+        return Skipped(f"no fabric between GPUs of {row.gpu}")
+    bandwidth = fabric.bandwidth_bytes_per_s
+    if row.gpu in MEASURED_LIBRARIES:
+        measured = LIBRARIES[MEASURED_LIBRARIES[row.gpu]]
+        launched = "apart" if row.framework.startswith("torch") else "together"
+        return collective_time(measured, kind, payload_bytes, devices, bandwidth, launched=launched).time_s
+    run = best_exchange(
+        kind,
+        payload_bytes,
+        devices,
+        topology=fabric.topology,
+        bandwidth_bytes_per_s=bandwidth,
+        latency_s=fabric.latency_s,
+    )
+    return run.time_s(bandwidth, fabric.latency_s)
 
 
 def _phase(row: Measurement) -> float | Skipped:
