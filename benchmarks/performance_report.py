@@ -9,6 +9,8 @@ from pathlib import Path
 
 import attention_io
 
+from dse.reports.sections import with_part
+
 __all__ = ["HEADING", "Timing", "line", "write"]
 
 
@@ -96,7 +98,7 @@ def line(found: Timing) -> str:
 def write(
     file: Path, cases: Sequence[Timing], models: Sequence[Timing], growth: Growth, *, quick: bool = False
 ) -> None:
-    """The report, and its figures in the folder ``figures`` beside it."""
+    """The mapper's part of the report, and its figures in the folder ``figures`` beside it."""
     figures = file.parent / "figures"
     _draw_growth(growth, figures / "mapper-time.png")
     points = attention_io.sweep(quick=quick)
@@ -124,7 +126,8 @@ def write(
         _attention(points),
     ]
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("\n".join(parts), encoding="utf-8")
+    before = file.read_text(encoding="utf-8") if file.exists() else ""
+    file.write_text(with_part(before, "\n".join(parts)), encoding="utf-8")
 
 
 def _attention(points: tuple[list[attention_io.Point], ...]) -> str:
