@@ -12,8 +12,9 @@ __all__ = ["accuracy_report"]
 
 HEAD = """# Accuracy
 
-Predictions at roofline fidelity (datasheet peaks and a fixed overhead per call, nothing else fitted) beside measured
-latencies. A roofline is a lower bound: a negative bias is how far real kernels stay away from it. Error is
+Predictions at roofline fidelity (datasheet peaks and a fixed overhead per call) beside measured latencies. Collectives
+take the times of their library (`simulator/interconnect/libraries.py`), fitted to every second of their rows here;
+nothing else is fitted. A roofline is a lower bound: a negative bias is how far real kernels stay away from it. Error is
 predicted / measured - 1.
 
 Regenerate with `tiercade validate MEASUREMENTS.csv --report reports/accuracy.md`.
