@@ -181,7 +181,7 @@ def _load_compiled(device: Device, mapping: Mapping) -> None:
     if not _compiled:
         _, one = decode(device, mapping, np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.bool_))
         run_channel(device, Controller(), one, log=False)
-        run_periodic(device, Controller(), PeriodicRequests(one, 1, 2))
+        run_periodic(device, Controller(), PeriodicRequests(one, 1, 1 << 15))
         _compiled.append(True)
 
 
@@ -271,13 +271,9 @@ def _run_periodic(
         distinct.setdefault(key, stream)
         keys.append(key)
 
-    def one(stream: PeriodicRequests) -> tuple[Channel, int]:
-        if stream.count == 0:
-            return Channel.new(device, controller), 0
-        return run_periodic(device, controller, stream)
-
     with ThreadPoolExecutor(min(len(distinct), workers or os.cpu_count() or 1)) as pool:
-        results = dict(zip(distinct, pool.map(one, distinct.values()), strict=True))
+        found = pool.map(lambda stream: run_periodic(device, controller, stream), distinct.values())
+        results = dict(zip(distinct, found, strict=True))
     return [results[key][0] for key in keys], sum(results[key][1] for key in keys)
 
 

@@ -1,9 +1,9 @@
 """Compiled: shifts of a periodic stream that change nothing but which bank is which and where its rows begin.
 
-A stream sweeps banks one like the other, so that it looks the same some requests further on once the banks are renamed. The
-controller's rules know a bank by its rank, stack and group and by which requests name it, not by its number; so runs
-from both places go the same way when the renaming keeps banks of one group in one group, groups of one stack in one
-stack and every rank in its place, and moves all rows of a bank by the same number.
+A stream sweeps banks one like the other, so that it looks the same some requests further on once the banks are renamed.
+The controller's rules know a bank by its rank, stack and group and by which requests name it, not by its number; so
+runs from both places go the same way when the renaming keeps banks of one group in one group, groups of one stack in
+one stack and every rank in its place, and moves all rows of a bank by the same number.
 """
 
 from __future__ import annotations

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from simulator.memory.dram.kernel_state import FAR, Register
+from simulator.memory.dram.kernel_state import FAR, STATE, Register, Settings
 from simulator.memory.dram.steady_shift import rename
 from simulator.memory.dram.tables import COMMANDS, MOST_BANKS, MOST_GROUPS
 
-__all__ = ["copy_state", "key_room", "move", "write_key"]
+__all__ = ["carry_state", "move", "room", "write_key"]
 
 _R = Register
 _CLK, _NEXT, _OFFERED, _WRITE_MODE, _ACTIVE, _DIRTY = _R.CLK, _R.NEXT, _R.OFFERED, _R.WRITE_MODE, _R.ACTIVE, _R.DIRTY
@@ -25,14 +25,12 @@ _LATENCY, _OPEN_TICKS, _ACCEPTED, _DRAINED, _FREE = _R.LATENCY, _R.OPEN_TICKS, _
 _CAPPED = 2
 _TIMEOUT_PAGE = 2
 _COMMANDS = len(COMMANDS)
-_SCALARS = 32
 _PER_SLOT = 3
 
 
-def key_room(ranks: int, groups: int, banks: int, slots: int, maintenance: int) -> int:
-    """Numbers that `write_key` may write at most."""
-    nodes = (ranks + groups + banks) * _COMMANDS + ranks * 8 + banks * 5
-    return nodes + _SCALARS + slots * _PER_SLOT + maintenance
+def room(c: Settings, slots: int) -> int:
+    """Numbers that `write_key` or `carry_state` may write at most."""
+    return (c.ranks + c.groups) * 24 + c.banks * 48 + slots * 12 + int(STATE["maintenance"].shape[0]) + 128
 
 
 @njit(cache=True)
@@ -61,10 +59,10 @@ def _live_slots(s):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _settle(c, s, slots, now):  # type: ignore[no-untyped-def]
-    """Count latencies and the ticks with rows open up to now, so that how long they have lasted is no part of the state.
+    """Count latencies and ticks with rows open up to now, so that how long they have lasted is no part of the state.
 
-    Of arrivals only their order matters from here on; so they are set to the last ticks before now, equal where they were
-    equal, and what that takes off the latencies to come is counted at once.
+    Of arrivals only their order matters from here on; so they are set to the last ticks before now, equal where they
+    were equal, and what that takes off the latencies to come is counted at once.
     """
     regs = s.regs
     for rank in range(c.ranks):
@@ -109,7 +107,7 @@ def _write_slots(s, slots, now, following, key, at):  # type: ignore[no-untyped-
 
 
 @njit(cache=True)
-def _write_banks(tables, c, s, image, moved, now, key, at):  # type: ignore[no-untyped-def]
+def _write_banks(c, s, image, moved, now, key, at):  # type: ignore[no-untyped-def]
     for old in range(c.banks):
         bank = image[old]
         for command in range(_COMMANDS):
@@ -197,51 +195,56 @@ def write_key(tables, c, states, bank, row, row_step, first, shift, key):  # typ
         key[at] = s.maintenance[(regs[_MAINTENANCE_HEAD] + i) % len(s.maintenance)]
         at += 1
     at = _write_ranks(tables, c, s, group_image, now, key, at)
-    at = _write_banks(tables, c, s, image, moved, now, key, at)
+    at = _write_banks(c, s, image, moved, now, key, at)
     return _write_slots(s, slots, now, following, key, at)
 
 
 @njit(cache=True)
-def copy_state(c, used, source, i, target, j):  # type: ignore[no-untyped-def]
-    """Copy record ``i`` of ``source`` to record ``j`` of ``target``: what is in use, ``used`` slots and no log."""
-    a, b = source[i], target[j]
-    b.regs[:] = a.regs
-    b.commands[:] = a.commands
-    b.length[:] = a.length
-    b.batch_end[:] = a.batch_end
-    b.waiting_count[:] = a.waiting_count
-    b.candidate_count[:] = a.candidate_count
-    b.ready_rank[:] = a.ready_rank
-    b.activates[:] = a.activates
-    b.activates_at[:] = a.activates_at
-    b.open_banks[:] = a.open_banks
-    b.open_since[:] = a.open_since
-    b.debt[:] = a.debt
-    b.refresh_waits[:] = a.refresh_waits
-    b.next_bank[:] = a.next_bank
-    for k in range(a.regs[_MAINTENANCE_COUNT]):
-        at = (a.regs[_MAINTENANCE_HEAD] + k) % len(a.maintenance)
-        b.maintenance[at] = a.maintenance[at]
-    b.ready_group[: c.groups] = a.ready_group[: c.groups]
+def _carry(flat, at, array, count, out):  # type: ignore[no-untyped-def]
+    """Copy ``count`` numbers of ``array`` to ``flat`` from ``at`` on, or back; the place behind them."""
+    if out:
+        for i in range(count):
+            flat[at + i] = array[i]
+    else:
+        for i in range(count):
+            array[i] = flat[at + i]
+    return at + count
+
+
+@njit(cache=True)
+def carry_state(c, used, states, flat, out):  # type: ignore[no-untyped-def]
+    """Copy a state to ``flat``, or back: what is in use, ``used`` slots and no log; how much it was."""
+    s = states[0]
+    at = _carry(flat, 0, s.regs, len(s.regs), out)
+    at = _carry(flat, at, s.commands, len(s.commands), out)
+    for array in (s.length, s.batch_end, s.waiting_count):
+        at = _carry(flat, at, array, 2, out)
+    for array in (s.activates_at, s.open_banks, s.open_since, s.debt, s.refresh_waits, s.next_bank):
+        at = _carry(flat, at, array, c.ranks, out)
+    for rank in range(c.ranks):
+        at = _carry(flat, at, s.ready_rank[rank], _COMMANDS, out)
+        at = _carry(flat, at, s.activates[rank], 4, out)
+    for group in range(c.groups):
+        at = _carry(flat, at, s.ready_group[group], _COMMANDS, out)
     for bank in range(c.banks):
-        _copy_bank(a, b, bank, bank)
-        b.active_bank[bank] = a.active_bank[bank]
-        for queue in range(2):
-            b.waiting[queue, bank] = a.waiting[queue, bank]
-            for kind in range(2):
-                b.candidate[queue, kind, bank] = a.candidate[queue, kind, bank]
-    for slot in range(used):
-        b.slot_bank[slot] = a.slot_bank[slot]
-        b.slot_row[slot] = a.slot_row[slot]
-        b.slot_column[slot] = a.slot_column[slot]
-        b.slot_age[slot] = a.slot_age[slot]
-        b.slot_arrive[slot] = a.slot_arrive[slot]
-        b.slot_write[slot] = a.slot_write[slot]
-        b.slot_counted[slot] = a.slot_counted[slot]
-        b.slot_promoted[slot] = a.slot_promoted[slot]
-        b.slot_next[slot] = a.slot_next[slot]
-        b.slot_previous[slot] = a.slot_previous[slot]
-        b.free[slot] = a.free[slot]
+        at = _carry(flat, at, s.ready_bank[bank], _COMMANDS, out)
+    for array in (s.open_row, s.last_use, s.columns, s.timeout, s.timed_out_row, s.active_slot, s.active_bank):
+        at = _carry(flat, at, array, c.banks, out)
+    for queue in range(2):
+        at = _carry(flat, at, s.candidate_count[queue], 2, out)
+        for array in (s.head, s.tail, s.hit, s.waiting, s.waiting_at):
+            at = _carry(flat, at, array[queue], c.banks, out)
+        for kind in range(2):
+            for lists in (s.candidate, s.candidate_at, s.candidate_slot, s.candidate_command):
+                at = _carry(flat, at, lists[queue, kind], c.banks, out)
+    for array in (s.slot_bank, s.slot_row, s.slot_column, s.slot_age, s.slot_arrive, s.slot_write):
+        at = _carry(flat, at, array, used, out)
+    for array in (s.slot_counted, s.slot_promoted, s.slot_next, s.slot_previous, s.free):
+        at = _carry(flat, at, array, used, out)
+    for k in range(s.regs[_MAINTENANCE_COUNT]):
+        place = (s.regs[_MAINTENANCE_HEAD] + k) % len(s.maintenance)
+        at = _carry(flat, at, s.maintenance[place : place + 1], 1, out)
+    return at
 
 
 @njit(cache=True)
@@ -267,10 +270,11 @@ def _copy_bank(a, b, old, new):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def move(tables, c, states, bank, row, row_step, first, requests, ticks, used, kept, i):  # type: ignore[no-untyped-def]
-    """Make ``states`` record ``i`` of ``kept`` as it will be ``requests`` (whole shifts) and ``ticks`` later."""
-    copy_state(c, used, kept, i, states, 0)
-    a, s = kept[i], states[0]
+def move(tables, c, states, bank, row, row_step, first, used, flat, requests, ticks, spare):  # type: ignore[no-untyped-def]
+    """Make ``states`` what ``flat`` is ``requests`` (whole shifts) and ``ticks`` later; ``spare`` is a second one."""
+    carry_state(c, used, states, flat, False)
+    carry_state(c, used, spare, flat, False)
+    s, a = states[0], spare[0]
     regs = s.regs
     image, moved = np.empty(MOST_BANKS, np.int64), np.empty(MOST_BANKS, np.int64)
     group_image = np.empty(MOST_GROUPS, np.int64)

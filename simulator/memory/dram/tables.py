@@ -1,8 +1,8 @@
 """A device's constraints as dense arrays, in the order the kernel reads them.
 
 Commands are numbered by their role in the controller, the same for every standard, so that the kernel knows no names.
-A rule holds for one of six kinds of node: the same rank, another rank, the same bank group, another group of the
-same stack, another stack of the same rank, the same bank. Rules of channel scope hold for the same rank and every other.
+A rule holds for one of six kinds of node: the same rank, another rank, the same bank group, another group of the same
+stack, another stack of the same rank, the same bank. Rules of channel scope hold for the same rank and every other.
 """
 
 from __future__ import annotations
