@@ -1,0 +1,1 @@
+"""Arrays that compute where they store: what they return, with their errors, and how many steps they take."""
