@@ -35,7 +35,7 @@ def _figures(found: dict[str, Any]) -> dict[str, str]:
         if found["reads"]
         else "no reads",
         "row hit rate": f"{percent_text(found['row_hit_rate'])}: {', '.join(hits)}",
-        "why": found["why"]["text"],
+        "why (sampled)": found["why"]["text"],
         "commands": ", ".join(f"{name} {sent:,}" for name, sent in found["commands"].items()),
     }
     if found["energy_j"] is None:

@@ -51,7 +51,8 @@ Refresh
                   when it owes more than ``-pull_in`` and no request waits; one per rank waits at a time. Before
                   it, open banks are precharged by one PREab. Ranks are asked in order.
     ``per-bank``  every nREFI / banks ticks each rank refreshes its next bank, in turn: REFpb, after a PREpb if the
-                  bank is open. Ranks are asked in order.
+                  bank is open. Ranks are asked in order. While it waits nothing else is begun, as in all refreshes;
+                  so it costs more than all-bank refresh here, where a real controller would let other banks go on.
     ``none``      no refresh, for comparison.
 
 LPDDR5

@@ -9,14 +9,14 @@ bus, or its request was not there yet: behind others in a full queue, or not yet
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from simulator.memory.dram.device import Constraint, Device
 from simulator.memory.dram.outcome import CommandLog
 from simulator.memory.dram.tables import ACT, ACT2, COMMANDS, PRE, PREA, RD, RDA, REF, REFB, WR, WRA, command_number
 
-__all__ = ["NO_REQUEST", "Explanation", "explain"]
+__all__ = ["NO_REQUEST", "Explanation", "explain", "together"]
 
 NO_REQUEST = "no request at hand"
 """What a gap is charged to when nothing forbade the command: it waited behind others, or had not been offered."""
@@ -45,6 +45,16 @@ class Explanation:
         parts = [f"{cause} {ticks / total:.1%}" for cause, ticks in self.lost_ticks.items() if ticks / total >= 0.0005]
         busy = f"data on {self.busy_ticks / total:.1%} of the ticks"
         return f"{busy}; lost to {', '.join(parts)}" if parts else busy
+
+
+def together(found: Sequence[Explanation]) -> Explanation:
+    """Several stretches as one."""
+    lost: dict[str, int] = defaultdict(int)
+    for one in found:
+        for cause, ticks in one.lost_ticks.items():
+            lost[cause] += ticks
+    ordered = dict(sorted(lost.items(), key=lambda item: (-item[1], item[0])))
+    return Explanation(sum(one.busy_ticks for one in found), ordered)
 
 
 @dataclass(frozen=True)

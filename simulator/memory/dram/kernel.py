@@ -7,6 +7,7 @@ pick becomes legal; all others are jumped over, because nothing they look at has
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ _PENDING_SLOT, _CAS_SLOT = _R.PENDING_SLOT, _R.CAS_SLOT
 _READS, _WRITES, _FORWARDED, _MERGED = _R.READS, _R.WRITES, _R.FORWARDED, _R.MERGED
 _LATENCY, _ACCEPTED, _DRAINED_AT, _LOGGED = _R.LATENCY, _R.ACCEPTED, _R.DRAINED, _R.LOGGED
 _LOG_ROOM = LOG_ROOM - 8  # more than one tick sends
+_STRETCH = 1 << 22  # ticks between looks at whether to stop: well under a second
 _ALL_BANK, _PER_BANK = 0, 1
 _RING = STATE["maintenance"].shape[0]
 
@@ -196,30 +198,39 @@ _compiled_advance = _cached(_sources_stamp())
 
 @dataclass
 class Channel:
-    """One channel in the middle of a run."""
+    """One channel in the middle of a run; setting ``stop`` from another thread ends `advance` within a moment."""
 
     tables: Tables
     settings: Settings
     state: State
     logged: list[NDArray[np.int64]]
+    stop: threading.Event
 
     @classmethod
-    def new(cls, device: Device, controller: Controller, *, log: bool = False) -> Channel:
+    def new(
+        cls, device: Device, controller: Controller, *, log: bool = False, stop: threading.Event | None = None
+    ) -> Channel:
         """A channel before its first tick; with ``log`` it keeps every command."""
         check_controller(controller, device)
-        return cls(compile_tables(device), settings(controller, device), new_state(controller, device, log=log), [])
+        state = new_state(controller, device, log=log)
+        return cls(compile_tables(device), settings(controller, device), state, [], stop or threading.Event())
 
     def advance(self, requests: Requests, first: int, *, last: bool, pause_at: int = FAR) -> int:
         """Go on with ``requests``, which are numbered from ``first`` in the whole stream.
 
-        ``last`` says that none follow. Returns DRAINED, NEED_REQUESTS, or PAUSED before tick ``pause_at``.
+        ``last`` says that none follow. Returns DRAINED, NEED_REQUESTS, or PAUSED before tick ``pause_at``. Raises
+        `InterruptedError` when the channel was told to stop.
         """
         part = (requests.bank, requests.row, requests.column, requests.write)
         while True:
-            code = int(_compiled_advance(self.tables, self.settings, self.state, first, *part, last, pause_at))
-            if code != _LOG_FULL:
+            until = min(pause_at, int(self.state["regs"][0, _CLK]) + _STRETCH)
+            code = int(_compiled_advance(self.tables, self.settings, self.state, first, *part, last, until))
+            if self.stop.is_set():
+                raise InterruptedError("the run was stopped")
+            if code == _LOG_FULL:
+                self._keep_log()
+            elif code != PAUSED or until == pause_at:
                 return code
-            self._keep_log()
 
     def _keep_log(self) -> None:
         regs = self.state["regs"][0]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +16,7 @@ from numpy.typing import NDArray
 
 from simulator.memory.dram.controller import Controller, check_controller
 from simulator.memory.dram.device import Device
-from simulator.memory.dram.explain import Explanation, explain
+from simulator.memory.dram.explain import Explanation, explain, together
 from simulator.memory.dram.kernel import Channel, run_channel
 from simulator.memory.dram.mapping import Mapping
 from simulator.memory.dram.outcome import ChannelOutcome, CommandLog
@@ -29,7 +32,8 @@ _CHUNK = 1 << 19  # requests decoded at once
 _LONGEST_PERIOD = 1 << 21
 _LEAST_PERIODS = 3  # a shorter stream is run whole
 _LEAST_UNITS, _LEAST_BURSTS = 4, 1 << 14  # far more than queues hold
-_SAMPLE = 1 << 13
+_MOST_TICKS = 1 << 61
+_SAMPLES, _SAMPLE = 2, 1 << 12  # stretches looked at to explain a run, and requests of one
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,14 @@ class Run:
         return self.cycles * self.device.tick_s
 
     @property
+    def bursts(self) -> int:
+        """Bursts that the data buses moved."""
+        return sum(self.commands.get(name, 0) for name in ("RD", "RDA", "WR", "WRA"))
+
+    @property
     def bandwidth_bytes_per_s(self) -> float:
-        """Bytes asked for over `seconds`; 0 without requests."""
-        return self.requests * self.device.burst_bytes / self.seconds if self.cycles else 0.0
+        """Bytes that the data buses moved over `seconds`; forwarded reads and merged writes moved none."""
+        return self.bursts * self.device.burst_bytes / self.seconds if self.cycles else 0.0
 
     @property
     def fraction_of_peak(self) -> float:
@@ -119,15 +128,24 @@ class Run:
         given, sent, tick_s = self.device.energy, self.commands, self.device.tick_s
         if given is None:
             return None
+        refresh_j = sent.get("REFab", 0) * given.refresh_j + sent.get("REFpb", 0) * given.refresh_bank_j
         open_s = sum(outcome.open_ticks for outcome in self.outcomes) * tick_s
         all_s = self.channels * self.device.shape[0] * self.cycles * tick_s
         return EnergyParts(
             activate_j=sent.get("ACT", 0) * given.activate_j,
             read_j=(sent.get("RD", 0) + sent.get("RDA", 0)) * given.read_j,
             write_j=(sent.get("WR", 0) + sent.get("WRA", 0)) * given.write_j,
-            refresh_j=sent.get("REFab", 0) * given.refresh_j + sent.get("REFpb", 0) * given.refresh_bank_j,
+            refresh_j=refresh_j + self._refreshes_after_draining() * given.refresh_j,
             background_j=open_s * given.open_w + (all_s - open_s) * given.closed_w,
         )
+
+    def _refreshes_after_draining(self) -> int:
+        """All-bank refreshes (or as many banks) that fall due in channels that wait for the slowest."""
+        if self.controller.refresh == "none":
+            return 0
+        interval = self.device.timing["nREFI"]
+        due = sum(self.cycles // interval - outcome.drained_ticks // interval for outcome in self.outcomes)
+        return due * self.device.shape[0]
 
 
 def run(
@@ -159,6 +177,9 @@ def run(
     if 1 << mapping.widths[0] != channels:
         problem = f"{channels} channels with a mapping for {1 << mapping.widths[0]}"
         raise InputError(problem, "a mapping made for the channels", "channels")
+    if count * max(controller.interval_ticks, device.timing["nRC"]) >= _MOST_TICKS:
+        problem = f"{count:,} requests, one every {max(controller.interval_ticks, 1):,} ticks"
+        raise InputError(problem, f"a run of fewer than {_MOST_TICKS:.3g} ticks", "count")
     _load_compiled(device, mapping)
     started = time.process_time()
     periodic = _periodic(device, stream, mapping, channels, count) if skip and not log else None
@@ -186,11 +207,26 @@ def _load_compiled(device: Device, mapping: Mapping) -> None:
 
 
 def explain_run(result: Run, stream: Stream) -> Explanation:
-    """Where the first channel's ticks went, over the first `_SAMPLE` requests of ``stream`` it got (all, if fewer)."""
-    count = min(result.requests, _SAMPLE * result.channels)
-    channel_of, requests = decode(result.device, result.mapping, *stream.addresses(0, count))
-    first = split_channels(channel_of, requests, result.channels)[0]
-    return explain(result.device, run_channel(result.device, result.controller, first)[1])
+    """Where the ticks of the busiest channel went, over stretches from the whole length of ``stream``.
+
+    Each of `_SAMPLES` stretches is run by itself, from a memory at rest: `_SAMPLE` requests of that channel, or as many
+    as a few refresh intervals take. A run that is no longer is explained whole.
+    """
+    device, channels = result.device, result.channels
+    refreshes = 3.5 * (1 + result.controller.postpone) * device.timing["nREFI"]
+    per_request = max(1.0, result.cycles / max(1, result.requests / channels))
+    wanted = min(1 << 16, max(_SAMPLE, math.ceil(refreshes / per_request))) * channels
+    busiest = max(range(channels), key=lambda number: result.outcomes[number].reads + result.outcomes[number].writes)
+    if result.requests <= _SAMPLES * wanted:
+        starts, length = [0], result.requests
+    else:
+        starts, length = [result.requests * i // _SAMPLES for i in range(_SAMPLES)], wanted
+    found = []
+    for start in starts:
+        channel_of, requests = decode(device, result.mapping, *stream.addresses(start, length))
+        own = split_channels(channel_of, requests, channels)[busiest]
+        found.append(explain(device, run_channel(device, result.controller, own)[1]))
+    return together(found)
 
 
 def _run_whole(
@@ -204,9 +240,10 @@ def _run_whole(
     log: bool,
     progress: Callable[[int], None] | None,
 ) -> list[Channel]:
-    running = [Channel.new(device, controller, log=log) for _ in range(channels)]
+    stop = threading.Event()
+    running = [Channel.new(device, controller, log=log, stop=stop) for _ in range(channels)]
     given = [0] * channels
-    with ThreadPoolExecutor(min(channels, workers or os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(channels, workers or os.cpu_count() or 1)) as pool, _stopping(stop):
         for start in range(0, count, _CHUNK):
             size = min(_CHUNK, count - start)
             last = start + size == count
@@ -223,6 +260,16 @@ def _run_whole(
             if progress is not None:
                 progress(start + size)
     return running
+
+
+@contextmanager
+def _stopping(stop: threading.Event) -> Iterator[None]:
+    """Tell the threads to stop when this one is interrupted, before their pool waits for them."""
+    try:
+        yield
+    except BaseException:
+        stop.set()
+        raise
 
 
 def _periodic(
@@ -255,6 +302,7 @@ def _unwrapped(stream: Stream, unit_bytes: int) -> Stream:
         return replace(stream, stream=_unwrapped(stream.stream, unit_bytes))
     if isinstance(stream, Sequential) and stream.region_bytes is not None:
         units, rest = divmod(stream.region_bytes, unit_bytes)
+        rest += stream.start_bytes % unit_bytes
         if not rest and units >= _LEAST_UNITS and stream.region_bytes // stream.burst_bytes >= _LEAST_BURSTS:
             return replace(stream, region_bytes=None)
     return stream
@@ -271,8 +319,9 @@ def _run_periodic(
         distinct.setdefault(key, stream)
         keys.append(key)
 
-    with ThreadPoolExecutor(min(len(distinct), workers or os.cpu_count() or 1)) as pool:
-        found = pool.map(lambda stream: run_periodic(device, controller, stream), distinct.values())
+    stop = threading.Event()
+    with ThreadPoolExecutor(min(len(distinct), workers or os.cpu_count() or 1)) as pool, _stopping(stop):
+        found = pool.map(lambda stream: run_periodic(device, controller, stream, stop), distinct.values())
         results = dict(zip(distinct, found, strict=True))
     return [results[key][0] for key in keys], sum(results[key][1] for key in keys)
 

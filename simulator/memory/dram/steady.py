@@ -14,6 +14,8 @@ requests are wanted.
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,9 +38,14 @@ _FIRST_INTERVALS = 8  # before stretches within an interval are looked for
 _FRUITLESS_INTERVALS = 16  # after which they no longer are
 
 
-def run_periodic(device: Device, controller: Controller, stream: PeriodicRequests) -> tuple[Channel, int]:
-    """The channel after all requests, drained, and how many requests were skipped."""
-    channel = Channel.new(device, controller)
+def run_periodic(
+    device: Device, controller: Controller, stream: PeriodicRequests, stop: threading.Event | None = None
+) -> tuple[Channel, int]:
+    """The channel after all requests, drained, and how many requests were skipped.
+
+    Raises `InterruptedError` soon after another thread has set ``stop``.
+    """
+    channel = Channel.new(device, controller, stop=stop)
     if stream.count == 0:
         channel.advance(stream.period[:0], 0, last=True)
         return channel, 0
