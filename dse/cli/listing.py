@@ -71,12 +71,19 @@ def _devices() -> list[Row]:
     return [asdict(row) for row in device_rows()]
 
 
+def _drives() -> list[Row]:
+    from simulator.memory.flash.drives import drive_rows
+
+    return [asdict(row) for row in drive_rows()]
+
+
 LISTS: dict[str, Callable[[], list[Row]]] = {
     "models": _models,
     "systems": _systems,
     "formats": _formats,
     "cascades": _cascades,
     "devices": _devices,
+    "drives": _drives,
 }
 
 

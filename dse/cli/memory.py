@@ -16,7 +16,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-DEVICE = "A name from 'tiercade list devices', or a YAML file."
+DEVICE = "A name from 'tiercade list devices' or 'list drives', or a YAML file."
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Ranks = Annotated[int | None, typer.Option(help="Ranks of a channel, instead of the device's.")]
 
@@ -66,9 +66,26 @@ def run_requests(
     interval: Annotated[int | None, typer.Option(metavar="TICKS", help="Ticks between requests; 0: at once.")] = None,
     workers: Annotated[int | None, typer.Option(help="Threads for several channels; all processors.")] = None,
     log: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write every command sent.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="SIZE", help="Of a drive's requests; '4 KiB'.")] = None,
+    queue_depth: Annotated[int | None, typer.Option(help="Requests outstanding at a drive; 1.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Time a drive is asked for; 1.")] = None,
+    occupancy: Annotated[float | None, typer.Option(help="Share of a drive written beforehand; 0.")] = None,
+    ideal_mapping: Annotated[
+        bool, typer.Option("--ideal-mapping", help="Keep a drive's whole mapping table on its controller.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Run requests through a memory and say how long they take, how often rows hit, and what they cost."""
+    """Run requests through a memory or a drive, and say how long they take and what they cost.
+
+    Drives (ssd-..., ufs...) take the patterns rand-read, seq-read, rand-write and seq-write.
+    """
+    from dse.cli.memory_drive import DriveOptions, is_drive, refuse_for_dram, run_drive
+
+    asked = DriveOptions(device, pattern, size, queue_depth, seconds, occupancy, ideal_mapping, requests, seed)
+    if is_drive(device):
+        run_drive(asked, as_json=json)
+        return
+    refuse_for_dram(asked)
     from dse.cli.memory_run import MemoryOptions, run_memory
 
     options = MemoryOptions(
@@ -108,7 +125,9 @@ def run_requests(
 
 @app.command()
 def show(
-    device: Annotated[str, typer.Argument(metavar="NAME|FILE", help=DEVICE)],
+    device: Annotated[
+        str, typer.Argument(metavar="NAME|FILE", help="A name from 'tiercade list devices', or a YAML file.")
+    ],
     ranks: Ranks = None,
     json: Json = False,
 ) -> None:
