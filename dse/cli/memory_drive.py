@@ -76,9 +76,19 @@ def run_drive(options: DriveOptions, *, as_json: bool) -> None:
         check_workload(drive, workload)
         from simulator.memory.flash.run import document, simulate_drive
 
-        found = document(simulate_drive(drive, workload))
+        result = simulate_drive(drive, workload)
     except InputError as error:
         raise replace(error, field=_FLAGS.get(error.field or "", error.field)) from None
+    asked = {
+        "device": drive.name,
+        "pattern": workload.pattern,
+        "size_bytes": workload.size_bytes,
+        "queue_depth": workload.queue_depth,
+        "ideal_mapping": workload.ideal_mapping,
+        "requests": result.requests,
+        "seconds": result.seconds,
+    }
+    found = {**asked, **document(result)}
     if as_json:
         print_document(found)
     else:

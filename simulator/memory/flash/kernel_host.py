@@ -1,0 +1,177 @@
+"""The host's queue, the link and the write cache, compiled. The rules are stated in `twin`."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from simulator.memory.flash.kernel_base import lru_add, lru_drop, lru_find, lru_oldest, lru_use, post, random_below
+from simulator.memory.flash.kernel_ftl import USER_READ, USER_WRITE, dispatch, new_operation
+
+__all__ = ["ASKED", "COMPLETED", "DATA_HERE", "DOORBELL", "ENTRY", "FETCH", "STORED"]
+__all__ += ["send_down", "send_up", "served", "start", "submit", "written"]
+
+DOORBELL, FETCH, ENTRY, ASKED, DATA_HERE, STORED, COMPLETED = range(3, 10)
+_WRITING, _CHANGED_AGAIN = 1, 2
+
+
+@njit
+def send_down(s, duration, kind, argument):  # type: ignore[no-untyped-def]
+    """A message to the drive, after those before it; an event when it is there, if ``kind`` is not negative."""
+    s.down_free = max(s.now, s.down_free) + duration
+    if kind >= 0:
+        post(s, s.down_free, kind, argument)
+
+
+@njit
+def send_up(s, duration, kind, argument):  # type: ignore[no-untyped-def]
+    s.up_free = max(s.now, s.up_free) + duration
+    if kind >= 0:
+        post(s, s.up_free, kind, argument)
+
+
+@njit
+def submit(s, r):  # type: ignore[no-untyped-def]
+    """The host puts its next request in slot ``r`` and tells the drive."""
+    if s.random:
+        s.address_rng, unit = random_below(s.address_rng, s.units)
+    else:
+        unit = s.next_unit
+        s.next_unit = unit + 1 if unit + 1 < s.units else 0
+    s.r_unit[r] = unit
+    s.r_since[r] = s.now
+    s.submitted += 1
+    send_down(s, s.doorbell_ns, DOORBELL, r)
+
+
+@njit
+def _page(s, r, number):  # type: ignore[no-untyped-def]
+    """Page ``number`` of the request in slot ``r``: logical page and a bit for each of its sectors; -1 past the end."""
+    start = s.r_unit[r] * s.size_bytes
+    lpa = start // s.page_bytes + number
+    first = max(start - lpa * s.page_bytes, 0) // 512
+    last = min(start + s.size_bytes - lpa * s.page_bytes, s.page_bytes) // 512
+    if last <= first:
+        return -1, 0
+    return lpa, ((1 << last) - 1) ^ ((1 << first) - 1)
+
+
+@njit
+def _to_flash(s, tx, blk, m, lpa, bits, request):  # type: ignore[no-untyped-def]
+    """A write of a page on its way to flash; ``request`` waits for it, or -1 when the cache holds it."""
+    op = new_operation(s, tx, USER_WRITE, lpa, 0, request)
+    tx[op].bits = bits
+    dispatch(s, tx, blk, m, op)
+
+
+@njit
+def _count(bits):  # type: ignore[no-untyped-def]
+    count = 0
+    while bits != 0:
+        bits &= bits - 1
+        count += 1
+    return count
+
+
+@njit
+def _admit(s, tx, blk, m, r):  # type: ignore[no-untyped-def]
+    """Take pages of the write in slot ``r`` into the cache while little waits for flash; whether all are in."""
+    stored_bytes, stored = 0, 0
+    complete = False
+    n, at, mask = s.dc_n, s.dc, s.dc_mask
+    flags, held = at + 4 + 3 * n, s.dc_bits
+    while s.waiting_sectors < s.most_waiting_sectors:
+        lpa, bits = _page(s, r, s.r_page[r])
+        if lpa < 0:
+            break
+        entry = lru_find(m, at, n, mask, lpa)
+        if entry >= 0:
+            m[flags + entry] = _CHANGED_AGAIN
+            m[held + entry] = bits | (m[held + entry] & 0xFFFFFFFF)
+            lru_use(m, at, n, entry)
+            s.absorbed += 1
+        else:
+            if m[at] == n:
+                old = lru_oldest(m, at, n, -1)
+                old_lpa, old_bits = m[at + 4 + old], m[held + old] & 0xFFFFFFFF
+                again = m[flags + old] == _CHANGED_AGAIN
+                lru_drop(m, at, n, mask, old)
+                if again:
+                    s.waiting_sectors += _count(old_bits)
+                    _to_flash(s, tx, blk, m, old_lpa, old_bits, -_count(old_bits) - 1)
+            entry = lru_add(m, at, n, mask, lpa, _WRITING)
+            m[held + entry] = bits
+            s.waiting_sectors += _count(bits)
+            _to_flash(s, tx, blk, m, lpa, bits, -_count(bits) - 1)
+        stored += 1
+        stored_bytes += 512 * _count(bits)
+        s.r_page[r] += 1
+    lpa, bits = _page(s, r, s.r_page[r])
+    complete = lpa < 0
+    if stored > 0:
+        rows = max(1, (stored_bytes + s.row_bytes - 1) // s.row_bytes)
+        access = rows * s.row_open_ns + (rows - 1) * s.row_close_ns + (stored_bytes * s.dram_byte_ps + 500) // 1000
+        s.dram_free = max(s.now, s.dram_free) + access
+        post(s, s.dram_free, STORED, r + 4096 * stored)
+    return complete
+
+
+@njit
+def start(s, tx, blk, m, r):  # type: ignore[no-untyped-def]
+    """A request, and a write's data, are in the drive."""
+    pages = 0
+    while _page(s, r, pages)[0] >= 0:
+        pages += 1
+    s.r_left[r] = pages
+    s.r_page[r] = 0
+    if s.cached:
+        if s.admit_head < 0 and _admit(s, tx, blk, m, r):
+            return
+        s.r_next[r] = -1
+        if s.admit_head < 0:
+            s.admit_head = r
+        else:
+            s.r_next[s.admit_tail] = r
+        s.admit_tail = r
+        return
+    for number in range(pages):
+        lpa, bits = _page(s, r, number)
+        if s.writes:
+            _to_flash(s, tx, blk, m, lpa, bits, r)
+        else:
+            op = new_operation(s, tx, USER_READ, lpa, 512 * _count(bits), r)
+            dispatch(s, tx, blk, m, op)
+
+
+@njit
+def served(s, r, pages):  # type: ignore[no-untyped-def]
+    """``pages`` of the request in slot ``r`` are done; after the last the host is sent the data and told."""
+    s.r_left[r] -= pages
+    if s.r_left[r] > 0:
+        return
+    if not s.writes:
+        send_up(s, s.data_ns, -1, 0)
+    send_up(s, s.completion_ns, COMPLETED, r)
+    s.in_flight -= 1
+    if s.fetch_head >= 0:
+        waiting = s.fetch_head
+        s.fetch_head = s.r_next[waiting]
+        s.in_flight += 1
+        send_up(s, s.ask_ns, FETCH, waiting)
+
+
+@njit
+def written(s, tx, blk, m, op):  # type: ignore[no-untyped-def]
+    """A page of the host has been programmed."""
+    request = tx[op].request
+    if request >= 0:
+        served(s, request, 1)
+        return
+    s.waiting_sectors += request + 1
+    entry = lru_find(m, s.dc, s.dc_n, s.dc_mask, tx[op].lpa)
+    if entry >= 0 and m[s.dc + 4 + 3 * s.dc_n + entry] == _WRITING:
+        lru_drop(m, s.dc, s.dc_n, s.dc_mask, entry)
+    while s.admit_head >= 0 and s.waiting_sectors < s.most_waiting_sectors:
+        r = s.admit_head
+        if not _admit(s, tx, blk, m, r):
+            break
+        s.admit_head = s.r_next[r]

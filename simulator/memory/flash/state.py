@@ -1,0 +1,244 @@
+"""The compiled kernel's state: one record of numbers and short lists, and four arrays that grow with the drive.
+
+The record is passed by address. ``tx`` holds flash operations, ``blk`` blocks, ``m`` the tables: where each page is and
+whose it is, the mapping pages, and the two caches with their order of use.
+"""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.memory.flash.drive import MOST_CHANNELS, MOST_CHIPS, MOST_PLANES, MOST_PLANES_PER_DIE, Drive
+from simulator.memory.flash.workload import (
+    MOST_OUTSTANDING,
+    DriveWorkload,
+    check_workload,
+    most_pages,
+    units,
+    whole_table,
+)
+
+__all__ = ["BLOCK", "LOG_ROOM", "OPERATION", "STATE", "Memory", "new_memory"]
+
+LOG_ROOM = 4096
+_EVENTS = 4 * MOST_OUTSTANDING + 2 * MOST_CHIPS + 64
+_CLASSES = 7
+
+_SETTINGS = (
+    *("channels", "chips", "chips_per_channel", "dies", "planes_per_die", "planes_per_chip", "planes"),
+    *("blocks", "pages", "page_bytes", "sectors", "kinds", "ready_ns", "erase_ns"),
+    *("suspend_erase", "suspend_program", "suspend_erase_ns", "suspend_program_ns"),
+    *("suspend_command_ns", "least_erase_ns", "least_program_ns", "byte_ps"),
+    *("collect_below", "most_collections", "stop_below", "random_greedy", "candidates", "logical"),
+    *("entries_per_page", "mapping_pages", "ideal", "cached", "most_waiting_sectors"),
+    *("doorbell_ns", "ask_ns", "entry_ns", "data_ns", "completion_ns", "command_ns", "fetched_at_once"),
+    *("writes", "random", "size_bytes", "depth", "units", "stop_ns", "most_requests", "occupied", "overwrites", "seed"),
+    *("l2p", "p2l", "tp_where", "tp_wait", "tp_first", "tp_reading", "tp_merging", "tp_leaving"),
+    *("cmt", "cmt_n", "cmt_mask", "cmt_link", "dc", "dc_n", "dc_mask", "dc_bits"),
+    *("row_bytes", "row_open_ns", "row_close_ns", "dram_byte_ps"),
+)
+_RUNNING = (
+    *("now", "seq", "events", "free_tx", "op_seq", "status", "address_rng", "pick_rng", "next_unit"),
+    *("down_free", "up_free", "dram_free", "in_flight", "fetch_head", "fetch_tail", "waiting_sectors"),
+    *("admit_head", "admit_tail", "timed", "pending", "touched", "logged", "logs", "submitted"),
+    *("done", "latency_ns", "read_commands", "multi_reads", "program_commands", "multi_programs", "erases"),
+    *("pages_read", "pages_programmed", "host_programs", "moved", "mapping_reads", "mapping_programs"),
+    *("merge_reads", "collections", "suspensions", "channel_busy_ns", "die_busy_ns", "most_written", "absorbed"),
+)
+
+STATE = np.dtype(
+    [(name, np.int64) for name in (*_SETTINGS, *_RUNNING)]
+    + [
+        ("read_ns", np.int64, 3),
+        ("program_ns", np.int64, 3),
+        ("read_command", np.int64, MOST_PLANES_PER_DIE + 1),
+        ("program_command", np.int64, MOST_PLANES_PER_DIE + 1),
+        ("erase_command", np.int64, MOST_PLANES_PER_DIE + 1),
+        ("ev_time", np.int64, _EVENTS),
+        ("ev_seq", np.int64, _EVENTS),
+        ("ev_what", np.int64, _EVENTS),  # kind + 16 * argument
+        ("r_unit", np.int64, MOST_OUTSTANDING),
+        ("r_left", np.int64, MOST_OUTSTANDING),  # pages not yet served
+        ("r_page", np.int64, MOST_OUTSTANDING),  # pages already admitted to the cache
+        ("r_since", np.int64, MOST_OUTSTANDING),
+        ("r_next", np.int64, MOST_OUTSTANDING),
+        ("chip_does", np.int64, MOST_CHIPS),
+        ("chip_until", np.int64, MOST_CHIPS),
+        ("chip_run", np.int64, MOST_CHIPS),  # counts commands, so that an event of a suspended one is known
+        ("chip_out", np.int64, MOST_CHIPS),  # pages still to be moved out
+        ("chip_n", np.int64, MOST_CHIPS),
+        ("chip_tx", np.int64, (MOST_CHIPS, MOST_PLANES_PER_DIE)),
+        ("held_n", np.int64, MOST_CHIPS),  # the suspended operation
+        ("held_does", np.int64, MOST_CHIPS),
+        ("held_ns", np.int64, MOST_CHIPS),
+        ("held_tx", np.int64, (MOST_CHIPS, MOST_PLANES_PER_DIE)),
+        ("queued", np.int64, (MOST_CHIPS, _CLASSES)),
+        ("erases_due", np.int64, MOST_CHIPS),
+        ("q_head", np.int64, (MOST_PLANES, _CLASSES)),
+        ("q_tail", np.int64, (MOST_PLANES, _CLASSES)),
+        ("ch_busy", np.int64, MOST_CHANNELS),
+        ("ch_turn", np.int64, MOST_CHANNELS),
+        ("ch_queued", np.int64, MOST_CHANNELS),  # operations that wait in its chips
+        ("out_head", np.int64, (MOST_CHANNELS, 3)),
+        ("out_tail", np.int64, (MOST_CHANNELS, 3)),
+        ("pool", np.int64, MOST_PLANES),  # free blocks
+        ("open", np.int64, (MOST_PLANES, 3)),  # the block being written: data, mapping, moved pages
+        ("collecting", np.int64, MOST_PLANES),
+        ("moving", np.int64, MOST_PLANES),  # pages that collections still have to move
+        ("stop_head", np.int64, MOST_PLANES),
+        ("stop_tail", np.int64, MOST_PLANES),
+        ("log", np.int64, (LOG_ROOM, 5)),  # time, chip, what, pages, first page
+    ]
+)
+"""All of a run that does not grow with the drive: settings, running numbers, queues and the first commands sent."""
+
+OPERATION = np.dtype(
+    [("seq", np.int64)]
+    + [("bits", np.int64)]
+    + [
+        (name, np.int32)
+        for name in ("next", "cls", "plane", "page", "block", "lpa", "bytes", "request", "linked", "kind")
+    ]
+)
+"""A flash operation on one page or block; ``linked`` is the program that waits for this read, -1 if none."""
+
+BLOCK = np.dtype([(name, np.int32) for name in ("valid", "written", "erases", "busy", "collected", "left", "open")])
+"""A block: pages valid and written, operations under way on it, whether it is being collected, pages left to move."""
+
+
+@dataclass
+class Memory:
+    """The state of one run."""
+
+    state: NDArray[Any]
+    operations: NDArray[Any]
+    blocks: NDArray[Any]
+    tables: NDArray[np.int32]
+
+
+def _power_of_two(least: int) -> int:
+    return 1 << max(3, (least - 1).bit_length())
+
+
+def _round(value: float) -> int:
+    return value if isinstance(value, int) else int(value + 0.5)  # whole numbers may be too large for a float
+
+
+def new_memory(drive: Drive, workload: DriveWorkload, *, log: bool = False) -> Memory:
+    """The state before anything is written. Raises `InputError` for a workload the drive cannot be asked."""
+    check_workload(drive, workload)
+    geometry, collection = drive.geometry, drive.mapping.collection
+    page = geometry.page_bytes
+    logical = drive.logical_pages
+    used = int(workload.working_set * logical)
+    occupied = int(workload.occupancy * logical)
+    outstanding = most_pages(drive, workload) * workload.queue_depth
+    cached = workload.writes and workload.cached and drive.cache.capacity_bytes >= page
+    whole = whole_table(drive, workload)
+    cmt_n = 1 if whole else min(drive.mapping_entries, 2 * max(used, occupied) + 2 * outstanding + 2)
+    dc_n = min(drive.cache.capacity_bytes // page, used) if cached else 1
+    sizes = {
+        "l2p": 2 * max(used if workload.writes or workload.overwrites else 0, occupied),
+        "p2l": geometry.pages,
+        **dict.fromkeys(
+            ("tp_where", "tp_wait", "tp_first", "tp_reading", "tp_merging", "tp_leaving"), drive.mapping_pages
+        ),
+        "cmt": 4 + 4 * cmt_n + _power_of_two(2 * cmt_n),
+        "cmt_link": 2 * cmt_n,
+        "dc": 4 + 4 * dc_n + _power_of_two(2 * dc_n),
+        "dc_bits": dc_n,
+    }
+    state = np.zeros(1, dtype=STATE)
+    one = state[0]
+    at = 0
+    for name, size in sizes.items():
+        one[name] = at
+        at += size
+    numbers: dict[str, float] = {
+        "channels": geometry.channels,
+        "chips": geometry.chips,
+        "chips_per_channel": geometry.chips_per_channel,
+        "dies": geometry.dies_per_chip,
+        "planes_per_die": geometry.planes_per_die,
+        "planes_per_chip": geometry.dies_per_chip * geometry.planes_per_die,
+        "planes": geometry.planes,
+        "blocks": geometry.blocks_per_plane,
+        "pages": geometry.pages_per_block,
+        "page_bytes": page,
+        "sectors": drive.sectors_per_page,
+        "kinds": len(drive.cells.read_us),
+        "ready_ns": drive.cells.ready_ns,
+        "erase_ns": drive.cells.erase_us * 1e3,
+        "suspend_erase": drive.suspension.erase,
+        "suspend_program": drive.suspension.program,
+        "suspend_erase_ns": drive.suspension.erase_us * 1e3,
+        "suspend_program_ns": drive.suspension.program_us * 1e3,
+        "suspend_command_ns": drive.channel.suspend_command_ns,
+        "least_erase_ns": drive.suspension.least_left_erase_us * 1e3,
+        "least_program_ns": drive.suspension.least_left_program_us * 1e3,
+        "byte_ps": 1e12 / drive.channel.bytes_per_s,
+        "collect_below": drive.collection_start_blocks,
+        "most_collections": collection.most_at_once,
+        "stop_below": collection.stop_blocks,
+        "random_greedy": collection.policy == "random-greedy",
+        "candidates": max(1, geometry.blocks_per_plane.bit_length() - 1),
+        "logical": logical,
+        "entries_per_page": drive.entries_per_mapping_page,
+        "mapping_pages": 0 if whole else drive.mapping_pages,
+        "ideal": whole,
+        "cached": cached,
+        "most_waiting_sectors": geometry.planes * drive.sectors_per_page,
+        "doorbell_ns": drive.host.message_ns(2),
+        "ask_ns": drive.host.message_ns(4),
+        "entry_ns": drive.host.message_ns(64),
+        "data_ns": drive.host.message_ns(workload.size_bytes),
+        "completion_ns": drive.host.message_ns(16),
+        "command_ns": drive.host.command_us * 1e3,
+        "fetched_at_once": drive.host.fetched_at_once,
+        "writes": workload.writes,
+        "random": workload.random,
+        "size_bytes": workload.size_bytes,
+        "depth": workload.queue_depth,
+        "units": units(drive, workload),
+        "stop_ns": 2**62 if workload.requests is not None else workload.seconds * 1e9,
+        "most_requests": 2**62 if workload.requests is None else workload.requests,
+        "occupied": occupied,
+        "overwrites": workload.overwrites * used,
+        "seed": workload.seed,
+        "cmt_n": cmt_n,
+        "cmt_mask": _power_of_two(2 * cmt_n) - 1,
+        "dc_n": dc_n,
+        "dc_mask": _power_of_two(2 * dc_n) - 1,
+        "row_bytes": drive.cache.row_bytes,
+        "row_open_ns": drive.cache.t_rcd_ns + drive.cache.t_cl_ns,
+        "row_close_ns": drive.cache.t_rp_ns,
+        "dram_byte_ps": 1e6 / (drive.cache.rate_MTps * drive.cache.width_bytes),
+        "logs": log,
+    }
+    for name, value in numbers.items():
+        one[name] = _round(value)
+    for kind, (read, program) in enumerate(zip(drive.cells.read_us, drive.cells.program_us, strict=True)):
+        one["read_ns"][kind], one["program_ns"][kind] = _round(read * 1e3), _round(program * 1e3)
+    for planes in range(1, geometry.planes_per_die + 1):
+        one["read_command"][planes] = _round(drive.channel.read_command_ns(planes))
+        one["program_command"][planes] = _round(drive.channel.program_command_ns(planes))
+        one["erase_command"][planes] = _round(drive.channel.erase_command_ns(planes))
+    for name in ("q_head", "q_tail", "out_head", "out_tail", "stop_head", "stop_tail"):
+        one[name][:] = -1
+    for name in ("fetch_head", "fetch_tail", "admit_head", "admit_tail"):
+        one[name] = -1
+    one["pool"][: geometry.planes] = geometry.blocks_per_plane
+    moves = geometry.planes * collection.most_at_once * geometry.pages_per_block
+    room = 4 * outstanding + moves + geometry.planes * (collection.most_at_once + 8) + 2 * dc_n + 64
+    operations = np.zeros(room, dtype=OPERATION)
+    operations["next"] = np.arange(1, room + 1)
+    operations["next"][-1] = -1
+    # Touched here and there: pages of memory of the usual size, not the large ones that numpy asks for.
+    tables = np.frombuffer(mmap.mmap(-1, 4 * at), dtype=np.int32)
+    blocks = np.zeros(geometry.planes * geometry.blocks_per_plane, dtype=BLOCK)
+    return Memory(state, operations, blocks, tables)

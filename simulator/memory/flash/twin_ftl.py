@@ -1,0 +1,354 @@
+"""The mapping layer once more, in plain Python with dictionaries and lists; see `twin` for the rules."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+
+from simulator.memory.flash.drive import Drive
+from simulator.memory.flash.workload import DriveWorkload, whole_table
+
+__all__ = ["QUEUES", "Block", "Operation", "Plane", "Table", "below", "sectors"]
+
+QUEUES = ("map read", "move read", "read", "move", "map", "write", "erase")
+
+
+def below(rng: int, n: int) -> tuple[int, int]:
+    """The kernel's random numbers: the next state and a number below ``n``."""
+    state = (rng * 6364136223846793005 + 1442695040888963407) % 2**64
+    if n <= 2**20:
+        return state, (state >> 33) % 2**31 * n >> 31
+    return state, (state >> 11) % n
+
+
+def sectors(bits: int) -> int:
+    return bits.bit_count()
+
+
+@dataclass(eq=False)
+class Operation:
+    """A page to read or program, or a block to erase."""
+
+    kind: str
+    lpa: int
+    size_bytes: int = 0
+    bits: int = 0
+    request: int | None = None
+    held_sectors: int = 0  # of the cache, when no request waits for it
+    plane: int = 0
+    block: int = 0
+    page: int = 0
+    seq: int = 0
+    linked: Operation | None = None
+    source: int = 0  # the block that a moved page comes from
+
+
+@dataclass(eq=False)
+class Block:
+    """A block: who owns each page written, None where the page is invalid."""
+
+    owners: list[tuple[str, int] | None] = field(default_factory=list)
+    erases: int = 0
+    busy: int = 0
+    state: str = "free"  # open, closed, collected, erasing
+    left: int = 0
+
+    @property
+    def valid(self) -> int:
+        return sum(owner is not None for owner in self.owners)
+
+
+@dataclass(eq=False)
+class Plane:
+    """A plane's blocks by number, the open one for each use, its queues, and writes that wait for free blocks."""
+
+    blocks: dict[int, Block]
+    open: dict[str, int] = field(default_factory=dict)
+    queues: dict[str, list[Operation]] = field(default_factory=lambda: {name: [] for name in QUEUES})
+    stopped: deque[Operation] = field(default_factory=deque)
+    collecting: int = 0
+    moving: int = 0
+
+    @property
+    def pool(self) -> int:
+        return sum(block.state == "free" for block in self.blocks.values())
+
+
+class OutOfBlocks(Exception):
+    """A plane has no free block left."""
+
+
+class Table:
+    """Where every page is, and which part of that the controller knows."""
+
+    def __init__(self, drive: Drive, workload: DriveWorkload) -> None:
+        self.drive, self.workload = drive, workload
+        self.whole = whole_table(drive, workload)
+        geometry = drive.geometry
+        self.pages = geometry.pages_per_block
+        self.planes = [
+            Plane({plane * geometry.blocks_per_plane + b: Block() for b in range(geometry.blocks_per_plane)})
+            for plane in range(geometry.planes)
+        ]
+        self.where: dict[tuple[str, int], tuple[int, int, int]] = {}  # plane, block, page
+        self.written: dict[int, int] = {}  # sectors that hold data
+        self.known: OrderedDict[int, str] = OrderedDict()  # waiting, clean or dirty; the oldest first
+        self.waiting: dict[int, list[Operation]] = {}
+        self.reading: dict[int, int] = {}
+        self.merging: set[int] = set()
+        self.leaving: dict[int, int] = {}
+        self.counts = dict.fromkeys(("mapping_reads", "mapping_programs", "merge_reads", "host", "moved", "gc"), 0)
+        self.erases_due = [0] * geometry.chips
+        self.timed = False
+        self.seq = 0
+        self.touched: set[int] = set()
+        self.pick_rng = 0
+
+    def plane_of(self, lpa: int) -> int:
+        g = self.drive.geometry
+        channel, lpa = lpa % g.channels, lpa // g.channels
+        way, lpa = lpa % g.chips_per_channel, lpa // g.chips_per_channel
+        die, lpa = lpa % g.dies_per_chip, lpa // g.dies_per_chip
+        return ((channel * g.chips_per_channel + way) * g.dies_per_chip + die) * g.planes_per_die + (
+            lpa % g.planes_per_die
+        )
+
+    def chip_of(self, plane: int) -> int:
+        return plane // (self.drive.geometry.dies_per_chip * self.drive.geometry.planes_per_die)
+
+    def block(self, op: Operation) -> Block:
+        return self.planes[op.plane].blocks[op.block]
+
+    def enqueue(self, op: Operation, queue: str) -> None:
+        op.seq = self.seq
+        self.seq += 1
+        self.planes[op.plane].queues[queue].append(op)
+        self.touched.add(self.chip_of(op.plane) // self.drive.geometry.chips_per_channel)
+
+    def open_block(self, number: int, use: str) -> None:
+        plane = self.planes[number]
+        free = [(block.erases, name) for name, block in plane.blocks.items() if block.state == "free"]
+        if not free:
+            raise OutOfBlocks
+        plane.open[use] = min(free)[1]
+        plane.blocks[plane.open[use]].state = "open"
+
+    def take_page(self, number: int, use: str, owner: tuple[str, int]) -> tuple[int, int, int]:
+        plane = self.planes[number]
+        name = plane.open[use]
+        block = plane.blocks[name]
+        block.owners.append(owner)
+        block.busy += self.timed  # before collection is looked at: not this block
+        place = (number, name, len(block.owners) - 1)
+        self.where[owner] = place
+        if len(block.owners) == self.pages:
+            block.state = "closed"
+            self.open_block(number, use)
+            self.collect(number)
+        return place
+
+    def invalidate(self, owner: tuple[str, int]) -> None:
+        plane, block, page = self.where[owner]
+        self.planes[plane].blocks[block].owners[page] = None
+
+    def victim(self, number: int) -> int | None:
+        plane, collection = self.planes[number], self.drive.mapping.collection
+        first = min(plane.blocks)
+
+        def fits(name: int) -> bool:
+            return plane.blocks[name].state == "closed" and plane.blocks[name].busy == 0
+
+        names: list[int] = []
+        tries, wanted = 0, max(1, len(plane.blocks).bit_length() - 1)
+        while collection.policy == "random-greedy" and len(names) < wanted and tries < 8 * len(plane.blocks):
+            tries += 1
+            self.pick_rng, drawn = below(self.pick_rng, len(plane.blocks))
+            if fits(first + drawn):
+                names.append(first + drawn)
+        if all(plane.blocks[name].valid == self.pages for name in names):
+            names += [name for name in plane.blocks if fits(name)]
+        best = min(names, key=lambda name: plane.blocks[name].valid, default=first)
+        return None if not names or plane.blocks[best].valid == self.pages else best
+
+    def collect(self, number: int) -> int | None:
+        """Start a collection if there should be one; the block when the clock has not started."""
+        plane, collection = self.planes[number], self.drive.mapping.collection
+        most = collection.most_at_once if self.timed else 1
+        if plane.pool >= self.drive.collection_start_blocks or plane.collecting >= most:
+            return None
+        name = self.victim(number)
+        if name is None:
+            return None
+        block = plane.blocks[name]
+        room = self.pages - len(plane.blocks[plane.open["moved"]].owners) + plane.pool * self.pages
+        if plane.moving + block.valid > room:
+            return None
+        block.state, block.left = "collected", block.valid
+        plane.collecting += 1
+        plane.moving += block.valid
+        self.pending = name
+        if not self.timed:
+            return name
+        self.counts["gc"] += 1
+        self.erases_due[self.chip_of(number)] += 1
+        for page, owner in enumerate(block.owners):
+            if owner is not None:
+                op = Operation("move read", 0, self.drive.geometry.page_bytes, plane=number, block=name, page=page)
+                self.enqueue(op, "move read")
+        self.maybe_erase(number, name)
+        return None
+
+    def maybe_erase(self, number: int, name: int) -> None:
+        block = self.planes[number].blocks[name]
+        if block.state == "collected" and block.left == 0 and block.busy == 0:
+            block.state = "erasing"
+            self.enqueue(Operation("erase", 0, plane=number, block=name), "erase")
+
+    def remember(self, lpa: int, state: str) -> None:
+        if len(self.known) == self.entries:
+            old = next(key for key, value in self.known.items() if value != "waiting")
+            dirty = self.known.pop(old) == "dirty"
+            if dirty and self.timed:
+                self.write_back(old // self.drive.entries_per_mapping_page)
+        self.known[lpa] = state
+
+    entries = 1
+
+    def write_back(self, t: int) -> None:
+        for lpa, state in self.known.items():
+            if state == "dirty" and lpa // self.drive.entries_per_mapping_page == t:
+                self.known[lpa] = "clean"
+        if t in self.merging:
+            return
+        self.merging.add(t)
+        self.read_mapping(t, "map merge", self.drive.geometry.page_bytes)
+
+    def read_mapping(self, t: int, kind: str, size_bytes: int) -> None:
+        self.reading[t] = self.reading.get(t, 0) + 1
+        plane, block, page = self.where["map", t]
+        op = Operation(kind, t, size_bytes, plane=plane, block=block, page=page)
+        self.block(op).busy += 1
+        self.counts["mapping_reads"] += 1
+        self.enqueue(op, "map read")
+
+    def changed(self, lpa: int) -> None:
+        if lpa in self.known:
+            self.known[lpa] = "dirty"
+
+    def dispatch(self, op: Operation) -> None:
+        if self.whole:
+            self.place(op)
+            return
+        lpa = op.lpa
+        if self.known.get(lpa, "waiting") != "waiting":
+            self.known.move_to_end(lpa)
+            self.place(op)
+            return
+        t = lpa // self.drive.entries_per_mapping_page
+        if not self.reading.get(t) and self.leaving.get(t):
+            self.remember(lpa, "clean")
+            self.place(op)
+            return
+        if lpa not in self.known:
+            self.remember(lpa, "waiting")
+        self.waiting.setdefault(t, []).append(op)
+        if not self.reading.get(t):
+            self.read_mapping(t, "map read", 512)
+
+    def arrived(self, t: int) -> None:
+        self.reading[t] -= 1
+        for op in self.waiting.pop(t, []):
+            if self.known[op.lpa] == "waiting":
+                self.known[op.lpa] = "clean"
+            self.place(op)
+
+    def place(self, op: Operation) -> None:
+        lpa, owner = op.lpa, ("data", op.lpa)
+        if op.kind == "read":
+            if owner in self.where:
+                op.plane, op.block, op.page = self.where[owner]
+            else:
+                op.plane = self.plane_of(lpa)
+                row = lpa // len(self.planes)
+                op.block = min(self.planes[op.plane].blocks) + row // self.pages
+                op.page = row % self.pages
+            self.queue_read(op)
+            return
+        number = self.plane_of(lpa)
+        if self.planes[number].pool < self.drive.mapping.collection.stop_blocks:
+            self.planes[number].stopped.append(op)
+            if self.planes[number].collecting == 0:
+                self.collect(number)
+            return
+        merge = None
+        held = self.written.get(lpa, 0)
+        if owner in self.where:
+            plane, block, page = self.where[owner]
+            self.invalidate(owner)
+            if held & ~op.bits:
+                merge = Operation(
+                    "merge read", lpa, 512 * sectors(held & ~op.bits), plane=plane, block=block, page=page
+                )
+                merge.linked = op
+                self.block(merge).busy += 1
+                self.counts["merge_reads"] += 1
+        op.plane, op.block, op.page = self.take_page(number, "data", owner)
+        self.written[lpa] = held | op.bits
+        op.size_bytes = 512 * sectors(held | op.bits)
+        self.changed(lpa)
+        self.counts["host"] += 1
+        if merge is None:
+            self.enqueue(op, "write")
+        else:
+            self.block(merge).busy -= 1
+            self.queue_read(merge)
+
+    def queue_read(self, op: Operation) -> None:
+        block = self.block(op)
+        block.busy += 1
+        self.enqueue(op, "move read" if block.state in ("collected", "erasing") else "read")
+
+    def write_back_ready(self, t: int) -> None:
+        self.merging.discard(t)
+        self.leaving[t] = self.leaving.get(t, 0) + 1
+        self.invalidate(("map", t))
+        plane, block, page = self.take_page(self.plane_of(t), "map", ("map", t))
+        op = Operation("map write", t, self.drive.geometry.page_bytes, plane=plane, block=block, page=page)
+        self.counts["mapping_programs"] += 1
+        self.enqueue(op, "map")
+
+    def move(self, number: int, owner: tuple[str, int]) -> tuple[int, int, int]:
+        self.invalidate(owner)
+        self.planes[number].moving -= 1
+        place = self.take_page(number, "moved", owner)
+        if owner[0] == "data" and not self.whole:
+            if owner[1] not in self.known:
+                self.remember(owner[1], "dirty")
+            elif self.known[owner[1]] != "waiting":
+                self.known[owner[1]] = "dirty"
+        self.counts["moved"] += self.timed
+        return place
+
+    def write_before(self, lpa: int) -> None:
+        """Write before the clock starts."""
+        owner = ("data", lpa)
+        number = self.plane_of(lpa)
+        plane = self.planes[number]
+        if owner in self.where:
+            self.invalidate(owner)
+        self.take_page(number, "data", owner)
+        self.written[lpa] = 2 ** (self.drive.geometry.page_bytes // 512) - 1
+        while plane.collecting:
+            name = self.pending
+            for moved in list(plane.blocks[name].owners):
+                if moved is not None:
+                    self.move(number, moved)
+            self.erased(number, name)
+            self.collect(number)
+
+    pending = 0
+
+    def erased(self, number: int, name: int) -> None:
+        old = self.planes[number].blocks[name]
+        self.planes[number].blocks[name] = Block(erases=old.erases + 1)
+        self.planes[number].collecting -= 1

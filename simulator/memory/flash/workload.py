@@ -1,0 +1,102 @@
+"""What a drive is asked: one pattern of equal requests, a fixed number of them outstanding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from simulator.memory.flash.drive import SECTOR_BYTES, Drive
+from workloads.errors import InputError, unknown_name
+
+__all__ = ["MOST_OUTSTANDING", "PATTERNS", "DriveWorkload", "Pattern", "check_workload"]
+
+Pattern = Literal["rand-read", "seq-read", "rand-write", "seq-write"]
+PATTERNS: tuple[str, ...] = get_args(Pattern)
+MOST_OUTSTANDING = 4096
+_MOST_PAGES_OUTSTANDING = 2**20
+
+
+@dataclass(frozen=True)
+class DriveWorkload:
+    """Requests of ``size_bytes``, ``queue_depth`` of them outstanding, each aligned to its size.
+
+    ``working_set`` is the share of the logical space that requests go to, from its start. Before the clock starts the
+    first ``occupancy`` of the logical space is written once, in order, and then pages of the working set at random,
+    ``overwrites`` times its size. Pages read that were never written are where a drive filled in order has them.
+
+    The run ends after ``seconds``, or when ``requests`` are done if given. ``cached`` sends writes through the drive's
+    write cache; ``ideal_mapping`` keeps the whole mapping table on the controller, as is
+    also done where it fits.
+    """
+
+    pattern: Pattern
+    size_bytes: int = 4096
+    queue_depth: int = 1
+    ideal_mapping: bool = False
+    seconds: float = 1.0
+    requests: int | None = None
+    seed: int = 1
+    occupancy: float = 0.0
+    working_set: float = 0.5
+    overwrites: float = 0.0
+    cached: bool = True
+
+    @property
+    def writes(self) -> bool:
+        return self.pattern.endswith("write")
+
+    @property
+    def random(self) -> bool:
+        return self.pattern.startswith("rand")
+
+
+def check_workload(drive: Drive, workload: DriveWorkload) -> None:
+    """Raise `InputError`, with the field, where ``drive`` cannot be asked for ``workload``."""
+    if workload.pattern not in PATTERNS:
+        raise unknown_name("pattern", workload.pattern, PATTERNS, field="pattern")
+    if workload.size_bytes < SECTOR_BYTES or workload.size_bytes % SECTOR_BYTES:
+        raise InputError(f"found {workload.size_bytes} bytes", f"whole sectors of {SECTOR_BYTES} bytes", "size_bytes")
+    most = min(MOST_OUTSTANDING, drive.host.queue_entries)
+    if not 1 <= workload.queue_depth <= most:
+        raise InputError(f"found {workload.queue_depth} requests outstanding", f"1 to {most}", "queue_depth")
+    for field, value, least in (
+        ("occupancy", workload.occupancy, 0.0),
+        ("working_set", workload.working_set, 1e-9),
+    ):
+        if not least <= value <= 1:
+            raise InputError(f"found {value}", "a share of the logical space, at most 1", field)
+    if workload.overwrites < 0:
+        raise InputError(f"found {workload.overwrites}", "0 or more times the working set", "overwrites")
+    if not 0 <= workload.seed < 2**63:
+        raise InputError(f"found {workload.seed}", "a whole number from 0, below 2**63", "seed")
+    if workload.requests is None and not 0 < workload.seconds <= 3600:
+        raise InputError(f"found {workload.seconds} s", "more than 0, at most 3600 s", "seconds")
+    if workload.requests is not None and not 1 <= workload.requests <= 10**10:
+        raise InputError(f"found {workload.requests}", "1 to 10,000,000,000", "requests")
+    if units(drive, workload) < 1:
+        held = int(workload.working_set * drive.logical_pages) * drive.geometry.page_bytes
+        raise InputError(f"requests of {workload.size_bytes:,} bytes", f"at most the {held:,} bytes used", "size_bytes")
+    pages = most_pages(drive, workload) * workload.queue_depth
+    if pages > _MOST_PAGES_OUTSTANDING:
+        raise InputError(f"{pages:,} pages outstanding", f"at most {_MOST_PAGES_OUTSTANDING:,}", "queue_depth")
+    if not whole_table(drive, workload) and drive.mapping_entries < 2 * pages + 2:
+        problem = f"{drive.mapping_entries:,} mapping entries with {pages:,} pages outstanding"
+        raise InputError(problem, "more than two entries for each page outstanding", "queue_depth")
+
+
+def whole_table(drive: Drive, workload: DriveWorkload) -> bool:
+    """Whether the controller holds the whole mapping table: as asked for, or because it fits."""
+    return workload.ideal_mapping or drive.mapping_entries >= drive.logical_pages
+
+
+def units(drive: Drive, workload: DriveWorkload) -> int:
+    """Requests that the working set holds side by side."""
+    return int(workload.working_set * drive.logical_pages) * drive.geometry.page_bytes // workload.size_bytes
+
+
+def most_pages(drive: Drive, workload: DriveWorkload) -> int:
+    """Pages that one request touches at most."""
+    page = drive.geometry.page_bytes
+    if workload.size_bytes % page == 0:
+        return workload.size_bytes // page
+    return workload.size_bytes // page + (1 if page % workload.size_bytes == 0 else 2)
