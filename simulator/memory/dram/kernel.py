@@ -6,7 +6,6 @@ pick becomes legal; all others are jumped over, because nothing they look at has
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from simulator.memory.compiled import sources_stamp
 from simulator.memory.dram.controller import Controller, check_controller
 from simulator.memory.dram.device import Device
 from simulator.memory.dram.kernel_buses import one_bus, split_activation, two_buses
@@ -169,31 +169,20 @@ def _advance(tables, c, states, first, bank, row, column, write, last, pause_at)
         clk = min(following, max(pause_at, clk + 1))
 
 
-def _sources_stamp() -> int:
-    """A number that changes with the text of any compiled module."""
-    folder = Path(__file__).parent
-    text = b"".join((folder / name).read_bytes() for name in _SOURCES)
-    return int.from_bytes(hashlib.sha256(text).digest()[:7], "big")
-
-
 def _cached(stamp: int) -> Callable[..., int]:
-    """`_advance`, kept compiled on disk.
-
-    Numba looks at the file of the function it has kept, not at those of the functions called. But it does look at
-    enclosed values: so ``stamp`` makes code of other sources another function, and only this entry is kept.
-    """
+    """`_advance`, kept compiled on disk for sources of this ``stamp`` (see `simulator.memory.compiled`)."""
 
     @njit(cache=True, nogil=True)
     def advance(tables, c, states, first, bank, row, column, write, last, pause_at):  # type: ignore[no-untyped-def]
         if stamp < 0:
-            return PAUSED
+            raise ValueError("no sources")
         return _advance(tables, c, states, first, bank, row, column, write, last, pause_at)
 
     return advance
 
 
 _SOURCES = ("kernel.py", "kernel_buses.py", "kernel_commands.py", "kernel_pick.py", "kernel_state.py", "tables.py")
-_compiled_advance = _cached(_sources_stamp())
+_compiled_advance = _cached(sources_stamp(Path(__file__).parent / name for name in _SOURCES))
 
 
 @dataclass

@@ -6,9 +6,14 @@ shift names them (`steady_shift`). A waiting request is known by its age alone, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 from numba import njit
 
+from simulator.memory.compiled import sources_stamp
 from simulator.memory.dram.kernel_state import FAR, STATE, Register, Settings
 from simulator.memory.dram.steady_shift import rename
 from simulator.memory.dram.tables import COMMANDS, MOST_BANKS, MOST_GROUPS
@@ -33,7 +38,7 @@ def room(c: Settings, slots: int) -> int:
     return (c.ranks + c.groups) * 24 + c.banks * 48 + slots * 12 + int(STATE["maintenance"].shape[0]) + 128
 
 
-@njit(cache=True)
+@njit
 def _live_slots(s):  # type: ignore[no-untyped-def]
     """Slots of all requests in the controller, the oldest first."""
     regs = s.regs
@@ -57,7 +62,7 @@ def _live_slots(s):  # type: ignore[no-untyped-def]
     return slots[np.argsort(ages)]
 
 
-@njit(cache=True)
+@njit
 def _settle(c, s, slots, now):  # type: ignore[no-untyped-def]
     """Count latencies and ticks with rows open up to now, so that how long they have lasted is no part of the state.
 
@@ -82,7 +87,7 @@ def _settle(c, s, slots, now):  # type: ignore[no-untyped-def]
         s.slot_arrive[slot] = given
 
 
-@njit(cache=True)
+@njit
 def _write_slots(s, slots, now, following, key, at):  # type: ignore[no-untyped-def]
     regs = s.regs
     key[at] = len(slots)
@@ -106,7 +111,7 @@ def _write_slots(s, slots, now, following, key, at):  # type: ignore[no-untyped-
     return at
 
 
-@njit(cache=True)
+@njit
 def _write_banks(c, s, image, moved, now, key, at):  # type: ignore[no-untyped-def]
     for old in range(c.banks):
         bank = image[old]
@@ -126,7 +131,7 @@ def _write_banks(c, s, image, moved, now, key, at):  # type: ignore[no-untyped-d
     return at
 
 
-@njit(cache=True)
+@njit
 def _write_ranks(tables, c, s, group_image, now, key, at):  # type: ignore[no-untyped-def]
     t = tables[0]
     for rank in range(c.ranks):
@@ -147,8 +152,8 @@ def _write_ranks(tables, c, s, group_image, now, key, at):  # type: ignore[no-un
     return at
 
 
-@njit(cache=True)
-def write_key(tables, c, states, bank, row, row_step, first, shift, key):  # type: ignore[no-untyped-def]
+@njit
+def _write_key(tables, c, states, bank, row, row_step, first, shift, key):  # type: ignore[no-untyped-def]
     """Write the state into ``key``; how many numbers. Settles what has been going on up to now (`_settle`)."""
     t, s = tables[0], states[0]
     regs = s.regs
@@ -199,7 +204,7 @@ def write_key(tables, c, states, bank, row, row_step, first, shift, key):  # typ
     return _write_slots(s, slots, now, following, key, at)
 
 
-@njit(cache=True)
+@njit
 def _carry(flat, at, array, count, out):  # type: ignore[no-untyped-def]
     """Copy ``count`` numbers of ``array`` to ``flat`` from ``at`` on, or back; the place behind them."""
     if out:
@@ -211,8 +216,8 @@ def _carry(flat, at, array, count, out):  # type: ignore[no-untyped-def]
     return at + count
 
 
-@njit(cache=True)
-def carry_state(c, used, states, flat, out):  # type: ignore[no-untyped-def]
+@njit
+def _carry_state(c, used, states, flat, out):  # type: ignore[no-untyped-def]
     """Copy a state to ``flat``, or back: what is in use, ``used`` slots and no log; how much it was."""
     s = states[0]
     at = _carry(flat, 0, s.regs, len(s.regs), out)
@@ -247,7 +252,7 @@ def carry_state(c, used, states, flat, out):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit(cache=True)
+@njit
 def _copy_bank(a, b, old, new):  # type: ignore[no-untyped-def]
     """Give bank ``new`` of ``b`` what bank ``old`` of ``a`` has; lists of banks are left alone."""
     for command in range(_COMMANDS):
@@ -269,8 +274,8 @@ def _copy_bank(a, b, old, new):  # type: ignore[no-untyped-def]
             b.candidate_command[queue, kind, new] = a.candidate_command[queue, kind, old]
 
 
-@njit(cache=True)
-def move(tables, c, states, bank, row, row_step, first, used, flat, requests, ticks, spare):  # type: ignore[no-untyped-def]
+@njit
+def _move(tables, c, states, bank, row, row_step, first, used, flat, requests, ticks, spare):  # type: ignore[no-untyped-def]
     """Make ``states`` what ``flat`` is ``requests`` (whole shifts) and ``ticks`` later; ``spare`` is a second one."""
     carry_state(c, used, states, flat, False)
     carry_state(c, used, spare, flat, False)
@@ -322,3 +327,31 @@ def move(tables, c, states, bank, row, row_step, first, used, flat, requests, ti
     regs[_CLOCK_UNTIL] += ticks
     regs[_PAIR_TICK] += ticks
     regs[_DIRTY] = 1
+
+
+def _kept(stamp: int) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """The entries, kept compiled on disk for sources of this ``stamp`` (see `simulator.memory.compiled`)."""
+
+    @njit(cache=True)
+    def write_key(tables, c, states, bank, row, row_step, first, shift, key):  # type: ignore[no-untyped-def]
+        if stamp < 0:
+            raise ValueError("no sources")
+        return _write_key(tables, c, states, bank, row, row_step, first, shift, key)
+
+    @njit(cache=True)
+    def carry_state(c, used, states, flat, out):  # type: ignore[no-untyped-def]
+        if stamp < 0:
+            raise ValueError("no sources")
+        return _carry_state(c, used, states, flat, out)
+
+    @njit(cache=True)
+    def move(tables, c, states, bank, row, row_step, first, used, flat, requests, ticks, spare):  # type: ignore[no-untyped-def]
+        if stamp < 0:
+            raise ValueError("no sources")
+        return _move(tables, c, states, bank, row, row_step, first, used, flat, requests, ticks, spare)
+
+    return write_key, carry_state, move
+
+
+_SOURCES = ("steady_state.py", "steady_shift.py", "kernel_state.py", "tables.py")
+write_key, carry_state, move = _kept(sources_stamp(Path(__file__).parent / name for name in _SOURCES))

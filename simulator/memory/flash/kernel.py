@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 from numba import njit
 
+from simulator.memory.compiled import sources_stamp
 from simulator.memory.flash.kernel_base import (
     lru_reset,
     next_event,
@@ -262,27 +262,20 @@ def _run(s, tx, blk, m):  # type: ignore[no-untyped-def]
 _SOURCES = ("kernel.py", "kernel_base.py", "kernel_chip.py", "kernel_ftl.py", "kernel_host.py", "state.py")
 
 
-def _sources_stamp() -> int:
-    """A number that changes with the text of any compiled module."""
-    folder = Path(__file__).parent
-    text = b"".join((folder / name).read_bytes() for name in _SOURCES)
-    return int.from_bytes(hashlib.sha256(text).digest()[:7], "big")
-
-
 def _cached(stamp: int) -> Callable[..., int]:
-    """Both entries in one, kept compiled on disk; ``stamp`` makes code of other sources another function."""
+    """Both entries in one, kept compiled on disk; ``stamp`` as `simulator.memory.compiled` says."""
 
     @njit(cache=True, nogil=True)
     def enter(state, tx, blk, m, run):  # type: ignore[no-untyped-def]
         if stamp < 0:
-            return STUCK
+            raise ValueError("no sources")
         s = state[0]
         return _run(s, tx, blk, m) if run else _prepare(s, tx, blk, m)
 
     return enter
 
 
-_enter = _cached(_sources_stamp())
+_enter = _cached(sources_stamp(Path(__file__).parent / name for name in _SOURCES))
 
 
 def prepare(memory: Memory) -> int:
