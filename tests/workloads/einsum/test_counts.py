@@ -14,6 +14,7 @@ from workloads.einsum import (
     analyse,
     compulsory_traffic,
     count_passes,
+    counts,
     iteration_space,
     mask_densities,
     mask_density,
@@ -202,23 +203,29 @@ LAYER = {
 }
 
 
-def test_a_deepseek_v3_layer_is_analysed_within_a_tenth_of_a_second() -> None:
-    """All analyses of the layer's distinct cascades, parsed already, nothing else cached."""
+def test_a_deepseek_v3_layer_is_analysed_in_moments() -> None:
+    """All analyses of the layer's distinct cascades, parsed already: 0.04 s here; 2 s would be out of hand."""
     cascades = [(load_cascade(name), sizes) for name, sizes in LAYER.items()]
     count_passes.cache_clear()
     fusion_groups.cache_clear()
     start = time.process_time()
     for cascade, sizes in cascades:
         analyse(cascade, sizes)
-    assert time.process_time() - start < 0.1
+    assert time.process_time() - start < 2
 
 
-def test_counting_again_takes_half_a_millisecond_at_most() -> None:
+def test_counting_again_analyses_nothing_again() -> None:
     cascade = load_cascade("attention-1pass-causal")
-    operation_counts(cascade, ATTENTION)
-    start = time.process_time()
-    for _ in range(50):
+
+    def count() -> None:
         operation_counts(cascade, ATTENTION)
         compulsory_traffic(cascade, ATTENTION)
         tensor_elements(cascade, ATTENTION)
-    assert (time.process_time() - start) / 50 < 0.5e-3
+
+    count()
+    kept = [function for function in vars(counts).values() if hasattr(function, "cache_info")]
+    assert kept
+    before = [function.cache_info().misses for function in kept]
+    for _ in range(3):
+        count()
+    assert [function.cache_info().misses for function in kept] == before
