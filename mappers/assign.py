@@ -79,4 +79,4 @@ def assign_roles(by_kind: dict[str, str]) -> Assign:
 
 
 def _is_general(engine: Engine) -> bool:
-    return engine.kind != "matrix"
+    return engine.kind not in ("matrix", "in-memory")

@@ -116,7 +116,7 @@ def map_workload(
 ) -> MappedWorkload:
     """Every distinct layer mapped once, at ``fidelity`` roofline or mapped.
 
-    ``mapper`` keeps searched shapes between calls; it must be one of ``system`` and ``assign``. The workload's notes
+    ``mapper`` keeps searched shapes between calls; it must be one of ``system`` and ``assign``. The result's notes
     say which operations stayed at the roofline and why. Raises `InputError` for an unknown fidelity.
     """
     if fidelity not in FIDELITIES:
@@ -135,11 +135,8 @@ def map_workload(
             if mapping.reason is not None:
                 kept.setdefault(mapping.reason, []).append(f"{name}.{op.name}")
         layers[name] = MappedLayer(layer.layer, ops)
-    notes = tuple(
-        f"{len(names)} operation{'s' if len(names) > 1 else ''} at roofline fidelity ({reason}): {', '.join(names)}"
-        for reason, names in kept.items()
-    )
-    return MappedWorkload(replace(workload, notes=(*workload.notes, *notes)), "mapped", found.home, layers)
+    at_roofline = tuple((reason, tuple(names)) for reason, names in kept.items())
+    return MappedWorkload(workload, "mapped", found.home, layers, at_roofline)
 
 
 def op_problem(op: Op) -> tuple[CascadeProblem, float]:

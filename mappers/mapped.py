@@ -28,6 +28,7 @@ class MappedOp:
 
     The engines work at the same time on parts of one fused cascade, and the home tier streams meanwhile, so the time
     is the longest of them plus the launch overhead. ``port_s`` is the home port's time for all bytes.
+    ``inside_bytes`` are read by an engine inside the memory and do not cross the port.
     """
 
     op: Op
@@ -37,6 +38,7 @@ class MappedOp:
     write_bytes: float
     port_s: float
     overhead_s: float
+    inside_bytes: float = 0.0
 
     @property
     def compute_s(self) -> float:
@@ -67,12 +69,27 @@ class MappedLayer:
 
 @dataclass(frozen=True)
 class MappedWorkload:
-    """A workload with each distinct layer mapped once, at the stated fidelity."""
+    """A workload with each distinct layer mapped once, at the stated fidelity.
+
+    ``at_roofline`` lists the operations (``layer.op``) that stayed below that fidelity, by the reason.
+    """
 
     workload: Workload
     fidelity: str
     home: str
     layers: dict[str, MappedLayer]
+    at_roofline: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def notes(self) -> list[str]:
+        """What a reader of the result must know: the workload's own notes, and what stayed at the roofline and why."""
+        return [
+            *self.workload.notes,
+            *(
+                f"{len(names)} operation{'s' if len(names) > 1 else ''} at roofline fidelity ({reason}): "
+                f"{', '.join(names)}"
+                for reason, names in self.at_roofline
+            ),
+        ]
 
     def __str__(self) -> str:
         lines = [f"{self.workload.model} mapped at {self.fidelity} fidelity, home tier {self.home}"]

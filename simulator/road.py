@@ -30,7 +30,7 @@ from workloads.workload import Collective, Op
 __all__ = ["FIDELITIES", "simulate"]
 
 FIDELITIES = (*MAPPER_FIDELITIES, "cycle")
-"""How deep a simulation models: what mappers know, and at ``cycle`` the DRAM commands behind the tiers."""
+"""How deep a simulation models: what mappers know, and at ``cycle`` the devices behind tiers, links and engines."""
 
 
 def simulate(
@@ -45,7 +45,7 @@ def simulate(
     """Run ``phase`` of ``model`` on ``system`` under ``policy`` at ``fidelity`` roofline, mapped or cycle.
 
     Tensor parallelism over all of the system's devices. Raises `InputError` for a phase or split the model does not
-    have, for an unknown fidelity and for DRAM devices that are unknown or do not fit, and `InfeasibleError` when the
+    have, for an unknown fidelity and for devices that are unknown or do not fit, and `InfeasibleError` when the
     model does not fit.
     """
     if fidelity not in FIDELITIES:
@@ -56,13 +56,14 @@ def simulate(
     mapper = OpMapper(system, policy.assign)
     depth = "mapped" if fidelity == "cycle" else fidelity
     mapped = map_workload(workload, system, policy.assign, depth, mapper=mapper)
-    steps, notes = 1, list(mapped.workload.notes)
+    steps = 1
     stated, cycle = system, None
     if fidelity == "cycle":
         from simulator.cycle import cycle_service  # compiled code: the other fidelities do without
 
         cycle = cycle_service(stated, workload)
         mapped, system = cycle.workload(mapped), cycle.system
+    notes = mapped.notes()
     if policy.collections:
         if len(policy.collections) > 1 or not isinstance(phase, Decode):
             raise InputError("caches work on decode steps, one collection at a time", field="collections")
@@ -91,9 +92,11 @@ def simulate(
         placement = plan.bytes_by_role()
     if cycle is not None:
         notes += cycle.notes()
-    laid_out = schedule(mapped, plan, system)
+    laid_out = schedule(mapped, plan, system) if cycle is None else schedule(mapped, plan, system, cycle.slowness)
     execution = execute(laid_out.graph)
     latency_s = execution.latency_s / steps
+    if cycle is not None:
+        notes += cycle.wear_notes(laid_out.written_bytes, execution.latency_s)
     energy = {name: joules / steps * system.devices for name, joules in laid_out.energy_j.items() if joules}
     energy["static"] = _static_power_w(system) * latency_s
     return Result(
@@ -135,7 +138,7 @@ def _op_rows(mapped: MappedWorkload, plan: MemoryPlan) -> Iterator[OpRow]:
         counts[placed.layer.name] = counts.get(placed.layer.name, 0) + count
     for layer_name, count in counts.items():
         for name, op in mapped.layers[layer_name].ops.items():
-            size = op.read_bytes + op.write_bytes
+            size = op.read_bytes + op.write_bytes + op.inside_bytes
             yield OpRow(layer_name, name, op.op.kind, count, op.time_s, op.bound, op.op.work.total, size)
 
 

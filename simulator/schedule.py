@@ -10,7 +10,7 @@ after the operations of the layer before and ahead of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from hw.spec.system import System
@@ -18,6 +18,8 @@ from mappers.mapped import MappedOp, MappedWorkload
 from mappers.planner import LayerPlan, MemoryPlan, PlannedRun, activation_peak_bytes
 from simulator.engine import Buffer, Demand, Dependency, Resident, Segment, Task, TaskGraph
 from simulator.transport import (
+    Slowness,
+    as_stated,
     collective_cost,
     resources_of,
     transfer_demands,
@@ -26,7 +28,14 @@ from simulator.transport import (
 )
 from workloads.workload import Collective, Op, Operand
 
-__all__ = ["Schedule", "TaskOrigin", "schedule"]
+__all__ = ["OperandSlowness", "Schedule", "TaskOrigin", "schedule"]
+
+OperandSlowness = Callable[[Op, Operand], Slowness]
+"""How much slower than stated tiers and links move an operand of an operation, by the pieces it lies in."""
+
+
+def _operands_as_stated(op: Op, operand: Operand) -> Slowness:  # noqa: ARG001 - the same for all
+    return as_stated
 
 
 @dataclass(frozen=True)
@@ -40,31 +49,40 @@ class TaskOrigin:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The graph, what each task stands for (by segment and task name), and the dynamic energy per component in J."""
+    """The graph, what each task stands for (by segment and task name), and the dynamic energy per component in J.
+
+    ``written_bytes`` count what goes into each tier.
+    """
 
     graph: TaskGraph
     origins: dict[tuple[str, str], TaskOrigin]
     energy_j: dict[str, float]
+    written_bytes: dict[str, float]
 
 
-def schedule(mapped: MappedWorkload, plan: MemoryPlan, system: System) -> Schedule:
-    """Lay the planned workload out as tasks on the system's resources."""
+def schedule(
+    mapped: MappedWorkload, plan: MemoryPlan, system: System, slowness: OperandSlowness = _operands_as_stated
+) -> Schedule:
+    """Lay the planned workload out as tasks on the system's resources; ``slowness`` is that of streamed operands."""
+    written: dict[str, float] = {}
     origins: dict[tuple[str, str], TaskOrigin] = {}
     energy: dict[str, float] = {}
     segments = []
     previous_length = 1
     for number, run in enumerate(_with_firsts_apart(plan.runs)):
-        segment = _SegmentBuilder(mapped, plan, system, run, previous_length)
+        segment = _SegmentBuilder(mapped, plan, system, run, previous_length, slowness)
         name = f"{number} {run.pattern[0].layer.name}"
         segments.append(segment.build(name))
         origins.update({(name, task): origin for task, origin in segment.origins.items()})
         for component, joules in segment.energy_j.items():
             energy[component] = energy.get(component, 0.0) + joules * run.count
+        for tier, size in segment.written_bytes.items():
+            written[tier] = written.get(tier, 0.0) + size * run.count
         previous_length = len(run.pattern)
     residents = [Resident(f"{tier} tensors", tier, round(size)) for tier, size in plan.resident_bytes.items() if size]
     if plan.cache_bytes:
         residents.append(Resident("caches", plan.home, round(plan.cache_bytes)))
-    return Schedule(TaskGraph(resources_of(system), tuple(segments), tuple(residents)), origins, energy)
+    return Schedule(TaskGraph(resources_of(system), tuple(segments), tuple(residents)), origins, energy, written)
 
 
 def _with_firsts_apart(runs: tuple[PlannedRun, ...]) -> Iterator[PlannedRun]:
@@ -103,14 +121,21 @@ class _SegmentBuilder:
     """Tasks, buffers and energy of one repetition of a placed run."""
 
     def __init__(
-        self, mapped: MappedWorkload, plan: MemoryPlan, system: System, run: PlannedRun, previous_length: int
+        self,
+        mapped: MappedWorkload,
+        plan: MemoryPlan,
+        system: System,
+        run: PlannedRun,
+        previous_length: int,
+        slowness: OperandSlowness,
     ) -> None:
-        self.mapped, self.plan, self.system, self.run = mapped, plan, system, run
+        self.mapped, self.plan, self.system, self.run, self.slowness = mapped, plan, system, run, slowness
         self.same_length = previous_length == len(run.pattern)
         self.tasks: list[Task] = []
         self.buffers: list[Buffer] = []
         self.origins: dict[str, TaskOrigin] = {}
         self.energy_j: dict[str, float] = {}
+        self.written_bytes: dict[str, float] = {}
 
     def build(self, name: str) -> Segment:
         for position, placed in enumerate(self.run.pattern):
@@ -196,7 +221,9 @@ class _SegmentBuilder:
     ) -> str:
         assert operand.stored is not None
         name = self._name(position, f"fetch {op.name}.{operand.symbol}")
-        self._transfer(name, placed.tier(operand.stored), home, operand.bytes, after, placed, operand.stored, "fetch")
+        slowness = self.slowness(op, operand)
+        source, size = placed.tier(operand.stored), operand.bytes
+        self._transfer(name, source, home, size, after, placed, operand.stored, "fetch", slowness)
         self.buffers.append(
             Buffer(f"buffer for {name}", home, round(operand.bytes), name, (self._name(position, op.name),))
         )
@@ -235,7 +262,9 @@ class _SegmentBuilder:
             elif operand.stored is not None and placed.tier(operand.stored) != mapped.home and operand.bytes:
                 back = self._name(position, f"write back {op.name}.{operand.symbol}")
                 target = placed.tier(operand.stored)
-                self._transfer(back, mapped.home, target, operand.bytes, (name,), placed, operand.stored, "write back")
+                slowness = self.slowness(op, operand)
+                size = operand.bytes
+                self._transfer(back, mapped.home, target, size, (name,), placed, operand.stored, "write back", slowness)
 
     def _bring_activations(
         self,
@@ -307,10 +336,12 @@ class _SegmentBuilder:
         placed: LayerPlan,
         tensor: str,
         kind: str,
+        slowness: Slowness = as_stated,
     ) -> None:
-        demands = transfer_demands(self.system, source, target, size)
+        demands = transfer_demands(self.system, source, target, size, slowness)
         latency = transfer_latency_s(self.system, source, target)
         origin = TaskOrigin(placed.layer.name, f"{kind} {tensor}", kind)
+        self._count_written(target, size)
         self._add_task(Task(name, "transfer", demands, (), latency, after), origin)
         for component, joules in transfer_energy_j(self.system, source, target, size).items():
             self._spend(component, joules)
@@ -319,7 +350,11 @@ class _SegmentBuilder:
         self.tasks.append(task)
         self.origins[task.name] = origin
 
+    def _count_written(self, tier: str, size: float) -> None:
+        self.written_bytes[tier] = self.written_bytes.get(tier, 0.0) + size
+
     def _spend_on_op(self, mapped: MappedOp) -> None:
+        self._count_written(mapped.home, mapped.write_bytes)
         for share in mapped.shares:
             self._spend(share.engine, share.energy_j)
         tier = self.system.tiers[mapped.home]

@@ -6,6 +6,8 @@ slowest hop sets its speed; tiers in between are written and read again through 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hw.spec.paths import route
 from hw.spec.system import Link, System
 from simulator.engine import Demand, Resource
@@ -14,6 +16,8 @@ from workloads.errors import InputError
 from workloads.workload import Collective
 
 __all__ = [
+    "Slowness",
+    "as_stated",
     "collective_cost",
     "link_resource",
     "resources_of",
@@ -21,6 +25,15 @@ __all__ = [
     "transfer_energy_j",
     "transfer_latency_s",
 ]
+
+
+Slowness = Callable[[str, bool], float]
+"""How many times longer than as stated a tier or link takes for a transfer: its name, and whether it is written."""
+
+
+def as_stated(component: str, writes: bool) -> float:  # noqa: ARG001 - the same for all
+    """Every tier and link at its stated rate."""
+    return 1.0
 
 
 def link_resource(system: System, name: str, source: str) -> str:
@@ -52,19 +65,22 @@ def _share(system: System, shared: bool) -> int:
     return system.devices if shared else 1
 
 
-def transfer_demands(system: System, source: str, target: str, amount_bytes: float) -> tuple[Demand, ...]:
+def transfer_demands(
+    system: System, source: str, target: str, amount_bytes: float, slowness: Slowness = as_stated
+) -> tuple[Demand, ...]:
     """Reservations of a transfer of ``amount_bytes`` from tier ``source`` to tier ``target``."""
     names = route(system, source, target)
     demands = []
     for position, name in enumerate(names):
         if name in system.links:
             link = system.links[name]
-            seconds = amount_bytes / link.bandwidth_bytes_per_s * _share(system, link.shared)
+            seconds = amount_bytes / link.bandwidth_bytes_per_s * _share(system, link.shared) * slowness(name, False)
             demands.append(Demand(link_resource(system, name, names[position - 1]), seconds, amount_bytes))
             continue
         tier = system.tiers[name]
         reads, writes = position < len(names) - 1, position > 0
-        seconds = reads / tier.read_bandwidth_bytes_per_s + writes / tier.write_bandwidth_bytes_per_s
+        seconds = reads * slowness(name, False) / tier.read_bandwidth_bytes_per_s
+        seconds += writes * slowness(name, True) / tier.write_bandwidth_bytes_per_s
         demands.append(
             Demand(name, amount_bytes * seconds * _share(system, tier.shared), amount_bytes * (reads + writes))
         )

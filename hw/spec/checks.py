@@ -9,7 +9,8 @@ from hw.spec.paths import reachable_tiers
 from workloads.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
-    from hw.spec.system import Component, System, Tier
+    from hw.spec.component import Component
+    from hw.spec.system import Engine, System, Tier
 
 __all__ = ["check_system"]
 
@@ -20,7 +21,7 @@ def check_system(system: System) -> None:
     _check_links(system)
     _check_engines(system)
     _check_fabric(system)
-    _check_dram(system)
+    _check_devices(system)
     for path, component in system.components():
         _check_sources(path, component)
 
@@ -66,23 +67,41 @@ def _check_fabric(system: System) -> None:
 
 
 _DRAM_KINDS = ("hbm", "dram", "cxl")
+_DEVICE_FIELDS = ("device", "channels", "mapping", "read_queue", "write_queue")
 
 
-def _check_dram(system: System) -> None:
+def _check_devices(system: System) -> None:
     for name, tier in system.tiers.items():
-        path = f"tiers.{name}"
-        given = [field for field in ("device", "channels", "mapping", "read_queue", "write_queue") if _has(tier, field)]
-        if given and tier.kind not in _DRAM_KINDS:
-            raise InputError(
-                f"a tier of kind {tier.kind!r} is not made of DRAM",
-                f"none, or a tier of kind {', '.join(_DRAM_KINDS[:-1])} or {_DRAM_KINDS[-1]}",
-                f"{path}.{given[0]}",
-            )
-        if given and tier.device is None:
-            raise InputError("given without a device", f"{path}.device beside it", f"{path}.{given[0]}")
-        if tier.device is not None and tier.channels is None:
-            expected = f"{path}.channels: how many of them the tier has"
-            raise InputError(f"{tier.device!r} is one channel", expected, f"{path}.device")
+        _check_tier_device(f"tiers.{name}", tier)
+        if tier.macro is not None and tier.kind != "sram":
+            raise InputError(f"a tier of kind {tier.kind!r} has no SRAM macro", "kind: sram", f"tiers.{name}.macro")
+    for name, engine in system.engines.items():
+        _check_engine_device(f"engines.{name}", engine)
+
+
+def _check_tier_device(path: str, tier: Tier) -> None:
+    given = [field for field in _DEVICE_FIELDS if _has(tier, field)]
+    if given and tier.kind not in (*_DRAM_KINDS, "flash"):
+        problem = f"a tier of kind {tier.kind!r} is made of neither DRAM nor flash"
+        raise InputError(problem, f"none, or a tier of kind {', '.join(_DRAM_KINDS)} or flash", f"{path}.{given[0]}")
+    if tier.kind == "flash" and tier.mapping is not None:
+        raise InputError("a drive maps its addresses itself", "none for a tier of flash", f"{path}.mapping")
+    if given and tier.device is None:
+        raise InputError("given without a device", f"{path}.device beside it", f"{path}.{given[0]}")
+    if tier.device is not None and tier.channels is None and tier.kind != "flash":
+        expected = f"{path}.channels: how many of them the tier has"
+        raise InputError(f"{tier.device!r} is one channel", expected, f"{path}.device")
+
+
+_INSIDE_KINDS = ("near-memory", "in-memory")
+
+
+def _check_engine_device(path: str, engine: Engine) -> None:
+    if engine.device is not None and engine.kind not in _INSIDE_KINDS:
+        problem = f"an engine of kind {engine.kind!r} is no memory that computes"
+        raise InputError(problem, f"none, or an engine of kind {' or '.join(_INSIDE_KINDS)}", f"{path}.device")
+    if engine.channels is not None and engine.device is None:
+        raise InputError("given without a device", f"{path}.device beside it", f"{path}.channels")
 
 
 def _has(tier: Tier, field: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_origin
 
 import yaml
 
-from hw.spec.system import Component
+from hw.spec.component import Component
 from workloads.documents import Document, parse_yaml_value, read_document
 from workloads.errors import InputError, nearest_name, unknown_name
 from workloads.validation import annotation_at, validate

@@ -17,6 +17,7 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, Positive
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from hw.spec.component import Component
 from hw.spec.hierarchy_checks import check_hierarchy
 from hw.spec.quantity import (
     Bandwidth,
@@ -25,7 +26,7 @@ from hw.spec.quantity import (
     EnergyPerOperationOrZero,
     Frequency,
 )
-from hw.spec.system import Component, Name
+from hw.spec.system import Name
 
 __all__ = ["Action", "Fanout", "Hierarchy", "Level", "Systolic", "Unit"]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from workloads.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
+    from hw.spec.component import Component
     from hw.spec.hierarchy import Hierarchy, Level, Unit
-    from hw.spec.system import Component
 
 _DEEPEST = 8
 

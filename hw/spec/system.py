@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, WithJsonSchema, model_validator
 
 from hw.spec.checks import check_system
+from hw.spec.component import Component
+from hw.spec.macro import SramMacro, with_derived_fields
 from hw.spec.quantity import (
     Bandwidth,
     Bytes,
@@ -27,13 +29,12 @@ from hw.spec.quantity import (
     PowerOrZero,
     SecondsOrZero,
 )
-from hw.spec.source import Source
 from workloads.documents import describe
 from workloads.errors import InputError
 from workloads.formats import storage_format
 from workloads.validation import field_error
 
-__all__ = ["Array", "Component", "Engine", "Fabric", "Link", "System", "Tier"]
+__all__ = ["Array", "Engine", "Fabric", "Link", "System", "Tier"]
 
 
 def _known_format(name: str) -> str:
@@ -60,14 +61,6 @@ FormatName = Annotated[str, AfterValidator(_known_format)]
 Name = Annotated[str, AfterValidator(_plain_name), WithJsonSchema({"type": "string", "pattern": _NAME})]
 
 
-class Component(BaseModel):
-    """Base of every part of a system: frozen, no unknown keys, numbers with their sources beside them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
-
-    sources: dict[str, Source] = Field(default_factory=dict, description="field name -> where its number is from")
-
-
 class Array(Component):
     """Shape of a two-dimensional processing-element array."""
 
@@ -80,10 +73,15 @@ class Engine(Component):
 
     ``matrix`` engines run contractions (Einsums that multiply and add-reduce) only; the other kinds run everything.
     An engine computes on data in its ``home`` tier; a processing-in-memory engine sees its home tier at
-    ``home_bandwidth``, the bandwidth inside the device, instead of the tier's port.
+    ``home_bandwidth``, the bandwidth inside the device, instead of the tier's port. ``in-memory`` engines are arrays
+    that multiply by what their cells hold; they run contractions only.
+
+    An engine inside a memory may say what it is made of: ``device`` is a memory that computes or an array, a name from
+    `tiercade list pim` or `list arrays`, ``channels`` how many channels (or arrays' chips) of it there are, as many as
+    the device has when left out. Only cycle fidelity looks at them.
     """
 
-    kind: Literal["matrix", "vector", "cpu", "near-memory", "in-storage"]
+    kind: Literal["matrix", "vector", "cpu", "near-memory", "in-storage", "in-memory"]
     home: str
     throughput_ops_per_s: dict[FormatName, OperationRate] = Field(alias="throughput", min_length=1)
     launch_overhead_s: SecondsOrZero = Field(0.0, alias="launch_overhead")
@@ -91,6 +89,8 @@ class Engine(Component):
     energy_j_per_op: dict[FormatName, EnergyPerOperation] = Field(default_factory=dict, alias="energy")
     array: Array | None = None
     buffers: tuple[str, ...] = ()
+    device: str | None = Field(None, min_length=1)
+    channels: PositiveInt | None = None
 
     def throughput(self, format_name: str) -> float:
         """Peak operations per second in ``format_name``, or in the listed format that stands in for it.
@@ -132,10 +132,14 @@ class Tier(Component):
 
     A tier of DRAM may say what it is made of: ``channels`` channels of ``device``, a name from `tiercade list devices`
     or a device file. ``mapping``, ``read_queue`` and ``write_queue`` are those of each channel's controller; left out,
-    they are the simulator's defaults. Only cycle fidelity looks at them.
+    they are the simulator's defaults. A tier of flash is made of ``channels`` equal drives (one when left out), a name
+    from `tiercade list drives` or a drive file; ``read_queue`` and ``write_queue`` are then the requests that the host
+    keeps outstanding. Only cycle fidelity looks at them.
+
+    An SRAM tier may be described by its ``macro`` (`hw.spec.macro`) instead of by its rates and energies.
     """
 
-    kind: Literal["sram", "hbm", "dram", "cxl", "flash"]
+    kind: Literal["sram", "hbm", "dram", "cxl", "flash", "rram", "mram"]
     capacity_bytes: Bytes = Field(alias="capacity")
     read_bandwidth_bytes_per_s: Bandwidth = Field(alias="read_bandwidth")
     write_bandwidth_bytes_per_s: Bandwidth = Field(alias="write_bandwidth")
@@ -151,10 +155,20 @@ class Tier(Component):
     mapping: str | None = Field(None, min_length=1)
     read_queue: PositiveInt | None = None
     write_queue: PositiveInt | None = None
+    macro: SramMacro | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive(cls, given: Any) -> Any:
+        return with_derived_fields(given)
 
 
 class Link(Component):
-    """A connection between two tiers. ``full`` duplex links carry the stated bandwidth in each direction at once."""
+    """A connection between two tiers. ``full`` duplex links carry the stated bandwidth in each direction at once.
+
+    ``protocol`` is what travels on it (`simulator.interconnect.protocols`: pcie-4.0-x16, cxl-5.0-x8, nvlink-4, ...).
+    At cycle fidelity headers and flits then leave less than the bandwidth, by the size of the pieces that are moved.
+    """
 
     between: tuple[str, str]
     bandwidth_bytes_per_s: Bandwidth = Field(alias="bandwidth")
@@ -163,6 +177,7 @@ class Link(Component):
     energy_j_per_bit: EnergyPerBitOrZero = Field(0.0, alias="energy")
     duplex: Literal["full", "half"] = "full"
     shared: bool = False
+    protocol: str | None = Field(None, min_length=1)
 
 
 class Fabric(Component):
@@ -205,5 +220,8 @@ class System(Component):
         for name, engine in self.engines.items():
             if engine.array is not None:
                 yield f"engines.{name}.array", engine.array
+        for name, tier in self.tiers.items():
+            if tier.macro is not None:
+                yield f"tiers.{name}.macro", tier.macro
         if self.fabric is not None:
             yield "fabric", self.fabric

@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from simulator.memory.service import SEQUENTIAL_BYTES, Demand
+from simulator.memory.traffic import SEQUENTIAL_BYTES, Demand
 from workloads.phases import Phase
 from workloads.workload import Op, Operand, Role
 
-__all__ = ["BLOCK_TOKENS", "op_demands"]
+__all__ = ["BLOCK_TOKENS", "op_demands", "piece_bytes"]
 
 BLOCK_TOKENS = 16
 """Tokens whose keys, or values, lie together."""
@@ -30,6 +30,11 @@ def op_demands(op: Op, roles: Mapping[str, Role], phase: Phase) -> Iterator[tupl
     written = sum(operand.bytes for operand in moved if operand.access == "write")
     for operand, (granule, _) in zip(moved, pieces, strict=True):
         yield operand.bytes, Demand(granule, streams, written / total)
+
+
+def piece_bytes(op: Op, operand: Operand, roles: Mapping[str, Role], phase: Phase) -> float:
+    """Bytes of ``operand`` of ``op`` that lie together where it is stored."""
+    return _pieces(op, operand, roles, phase)[0]
 
 
 def _pieces(op: Op, operand: Operand, roles: Mapping[str, Role], phase: Phase) -> tuple[float, int]:

@@ -127,12 +127,12 @@ def test_equal_shapes_are_searched_once() -> None:
 def test_what_cannot_be_mapped_stays_at_the_roofline_and_is_named() -> None:
     workload = lower(model("Mixtral-8x7B"), Decode(1, 64))
     mapped = map_workload(workload, A100)
-    notes = "\n".join(mapped.workload.notes)
+    notes = "\n".join(mapped.notes())
     assert "at roofline fidelity (no contraction to tile): embedding.embed, layer.attention_norm" in notes
     assert "layer.qkv" not in notes
     phone = load_system("phone-ufs4")
     without = map_workload(lower(model("GPT-2"), Decode(1, 64)), phone)
-    assert any("states no buffers" in note for note in without.workload.notes)
+    assert any("states no buffers" in note for note in without.notes())
 
 
 def test_an_unknown_fidelity_is_refused() -> None:

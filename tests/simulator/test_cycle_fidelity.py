@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from statistics import median
 
 import pytest
@@ -12,12 +13,13 @@ from hypothesis import given, settings
 from dse.cli.entry import run
 from dse.validation.measurements import read_measurements
 from dse.validation.predict import GPUS, Skipped, operations
-from hw.spec.load import load_system, override
+from hw.spec.load import dump_system, load_system, override
 from mappers.assign import assign_roles
 from mappers.roofline import roofline_op
 from simulator.cycle import cycle_service
 from simulator.memory.op_streams import op_demands
-from simulator.memory.service import SEQUENTIAL_BYTES, Demand, tier_services
+from simulator.memory.tier_services import tier_services
+from simulator.memory.traffic import SEQUENTIAL_BYTES, Demand
 from simulator.policy import Policy
 from simulator.result import Result
 from simulator.road import simulate
@@ -141,12 +143,23 @@ def test_the_result_says_which_device_served_how_much() -> None:
     notes = simulate(model("GPT-2"), Decode(1, 64), system, fidelity="cycle").notes
     assert any("mapping MOP4CLXOR, queues of 64 reads and 256 writes; operations at 0." in note for note in notes)
     notes = simulate(model("GPT-2"), Decode(1, 64), load_system("rtx-4090"), fidelity="cycle").notes
-    assert "gddr: names no DRAM device, so it is at its stated bandwidth" in notes
+    assert "gddr: names no device, so it is at its stated bandwidth" in notes
 
 
-def test_a_machine_without_devices_is_refused() -> None:
-    with pytest.raises(InputError, match="no tier of phone-ufs4 names a DRAM device") as caught:
-        simulate(model("GPT-2"), Decode(1, 64), load_system("phone-ufs4"), fidelity="cycle")
+@pytest.fixture
+def nameless(tmp_path: Path) -> Path:
+    """A file of the phone with no part that names a device."""
+    system = load_system("phone-ufs4")
+    plain = {"device": None, "channels": None, "mapping": None, "read_queue": None, "write_queue": None, "sources": {}}
+    tiers = {name: tier.model_copy(update=plain) for name, tier in system.tiers.items()}
+    file = tmp_path / "phone.yaml"
+    file.write_text(dump_system(system.model_copy(update={"tiers": tiers})))
+    return file
+
+
+def test_a_machine_without_devices_is_refused(nameless: Path) -> None:
+    with pytest.raises(InputError, match="no part of phone-ufs4 names a device") as caught:
+        simulate(model("GPT-2"), Decode(1, 64), load_system(nameless), fidelity="cycle")
     assert caught.value.expected is not None
     assert caught.value.expected.startswith("tiers.lpddr.device=DEVICE and tiers.lpddr.channels=COUNT")
 
@@ -195,7 +208,7 @@ def test_the_command_takes_it(capsys: pytest.CaptureFixture[str]) -> None:
         ("tiers.hbm.channels=40", "tiers.hbm.channels: 40 channels of HBM3-5200 give"),
         ("tiers.hbm.mapping=bad", "tiers.hbm.mapping: unknown mapping 'bad'"),
         ("tiers.hbm.write_queue=9999", "tiers.hbm.write_queue: found 9999"),
-        ("tiers.nvme.device=DDR4-3200", "tiers.nvme.device: a tier of kind 'flash' is not made of DRAM"),
+        ("tiers.nvme.device=DDR4-3200", "tiers.nvme.device: unknown drive 'DDR4-3200'"),
     ],
 )
 def test_broken_devices_are_refused_in_one_sentence(
@@ -207,9 +220,11 @@ def test_broken_devices_are_refused_in_one_sentence(
     assert words in captured.err
 
 
-def test_a_machine_without_devices_is_refused_by_the_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([*SIMULATE, "--system", "phone-ufs4"]) == 2
-    assert "--fidelity: no tier of phone-ufs4 names a DRAM device" in capsys.readouterr().err
+def test_a_machine_without_devices_is_refused_by_the_command(
+    nameless: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*SIMULATE, "--system", str(nameless)]) == 2
+    assert "--fidelity: no part of phone-ufs4 names a device" in capsys.readouterr().err
 
 
 def test_measured_kernels_that_memory_bounds_are_met_closer() -> None:

@@ -98,7 +98,7 @@ def test_override_sets_what_is_not_a_number() -> None:
         (
             "tiers.ddr.capasity=1 GB",
             "tiers.ddr.capasity: unknown key 'capasity'; expected one of capacity, channels, device, granularity, "
-            "holds, kind, latency, mapping, read_bandwidth, read_energy, read_queue, shared and 5 more; "
+            "holds, kind, latency, macro, mapping, read_bandwidth, read_energy, read_queue and 6 more; "
             "did you mean 'capacity'?",
         ),
         (

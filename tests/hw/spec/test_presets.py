@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from hw.spec.component import Component
 from hw.spec.load import load_system, override, system_names
 from hw.spec.paths import route
-from hw.spec.system import Component, System
+from hw.spec.system import System
 from tests.hw.spec.machines import leaves
 from workloads.documents import dotted, parse_yaml
 from workloads.validation import annotation_at

@@ -34,7 +34,7 @@ def test_small_machine() -> None:
             "capacity: 16 GiB",
             "capasity: 16 GiB",
             "small.yaml:11: tiers.ddr.capasity: unknown key 'capasity'; expected one of capacity, channels, device, "
-            "granularity, holds, kind, latency, mapping, read_bandwidth, read_energy, read_queue, shared and 5 more; "
+            "granularity, holds, kind, latency, macro, mapping, read_bandwidth, read_energy, read_queue and 6 more; "
             "did you mean 'capacity'?",
         ),
         ("name: small\n", "", "small.yaml:1: name: missing key 'name'"),
@@ -53,9 +53,9 @@ def test_small_machine() -> None:
         ),
         (
             "kind: sram",
-            "kind: rram",
-            "small.yaml:17: tiers.cache.kind: found 'rram'; "
-            "expected 'sram', 'hbm', 'dram', 'cxl' or 'flash'; did you mean 'sram'?",
+            "kind: sarm",
+            "small.yaml:17: tiers.cache.kind: found 'sarm'; "
+            "expected 'sram', 'hbm', 'dram', 'cxl', 'flash', 'rram' or 'mram'; did you mean 'sram'?",
         ),
         (
             "holds: tiles",
@@ -157,15 +157,15 @@ def test_a_wrong_field_is_refused_with_this_text(old: str, new: str, message: st
         (
             "kind: sram",
             "kind: sram\n    read_queue: 32",
-            "small.yaml:18: tiers.cache.read_queue: a tier of kind 'sram' is not made of DRAM; "
-            "expected none, or a tier of kind hbm, dram or cxl",
+            "small.yaml:18: tiers.cache.read_queue: a tier of kind 'sram' is made of neither DRAM nor flash; "
+            "expected none, or a tier of kind hbm, dram, cxl or flash",
         ),
         (
             'capacity: "stated',
             'capacyti: "stated',
             "small.yaml:15: tiers.ddr.sources.capacyti: unknown field 'capacyti'; "
-            "expected one of capacity, channels, device, granularity, holds, kind, latency, mapping, read_bandwidth, "
-            "read_energy, read_queue, shared and 4 more; "
+            "expected one of capacity, channels, device, granularity, holds, kind, latency, macro, mapping, "
+            "read_bandwidth, read_energy, read_queue and 5 more; "
             "did you mean 'capacity'?",
         ),
     ],

@@ -24,16 +24,17 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.spec.system import System, Tier
+from hw.spec.system import Tier
 from simulator.memory.dram.controller import Controller, check_controller
 from simulator.memory.dram.device import Device
 from simulator.memory.dram.devices import device_names, load_device
 from simulator.memory.dram.mapping import Mapping, address_mapping
 from simulator.memory.dram.run import run
 from simulator.memory.dram.streams import Sequential, Stream, splitmix64
+from simulator.memory.traffic import SEQUENTIAL_BYTES, WRITE_STEPS, Demand
 from workloads.errors import InputError
 
-__all__ = ["BLOCK_BYTES", "MAPPING", "QUEUE", "SEQUENTIAL_BYTES", "Demand", "DeviceService", "tier_services"]
+__all__ = ["BLOCK_BYTES", "MAPPING", "QUEUE", "DramService", "dram_service"]
 
 MAPPING = "RoBaRaCoCh"
 QUEUE = 256
@@ -42,41 +43,13 @@ QUEUE = 256
 BLOCK_BYTES = 256
 """Neighbouring bytes on one channel; stated for AMD's GPUs (AMD OpenCL Optimization Guide), taken for all."""
 
-SEQUENTIAL_BYTES = 1 << 20
-"""Bytes from which on a piece counts as endless: ends of pieces are too rare to matter."""
-
-_MOST_STREAMS = 64
-_WRITE_STEPS = 8
 _REFRESH_INTERVALS = 40  # the run's length: its first and last refresh then weigh at most 0.3 %
 _LONG_ROWS = 64  # rows that an endless stream reads in one place
 _AGREEMENT = 0.15  # between the stated bandwidth and that of the device's channels
 
 
-@dataclass(frozen=True)
-class Demand:
-    """Traffic: ``granule_bytes`` that lie together, ``streams`` at once, and the share of the bytes that is written."""
-
-    granule_bytes: float
-    streams: int = 1
-    write_share: float = 0.0
-
-    def quantised(self, burst_bytes: int) -> Demand:
-        """The nearest traffic that is told apart, never an easier one in granules and streams.
-
-        Granules are powers of two from a burst to 1 MiB, rounded down; streams powers of two up to 64, rounded up;
-        the share of writes in eighths, rounded to the nearest.
-        """
-        granule = min(max(self.granule_bytes, burst_bytes), SEQUENTIAL_BYTES)
-        streams = min(max(self.streams, 1), _MOST_STREAMS)
-        return Demand(
-            1 << math.floor(math.log2(granule)),
-            1 << math.ceil(math.log2(streams)),
-            round(self.write_share * _WRITE_STEPS) / _WRITE_STEPS,
-        )
-
-
 @dataclass
-class DeviceService:
+class DramService:
     """``channels`` channels of ``device``, each with ``controller`` and ``mapping``; answers are kept.
 
     ``runs`` counts the simulations behind them.
@@ -93,7 +66,7 @@ class DeviceService:
         """Part of the nominal rate that ``demand`` gets, above 0 and at most 1."""
         asked = demand.quantised(self.device.burst_bytes)
         granule, streams = self._on_one_channel(asked)
-        key = (granule, streams, round(asked.write_share * _WRITE_STEPS))
+        key = (granule, streams, round(asked.write_share * WRITE_STEPS))
         if key not in self._known:
             self._known[key] = self._simulate(*key)
             self.runs += 1
@@ -130,16 +103,12 @@ class DeviceService:
         return f"{self.channels} x {self.device.name}, mapping {self.mapping.name}, queues of {queues}"
 
 
-def tier_services(system: System) -> dict[str, DeviceService]:
-    """The service of each tier that names a device.
+def dram_service(name: str, tier: Tier) -> DramService:
+    """The service of tier ``name``, which names a DRAM device.
 
     Raises `InputError` with the tier's field for a device, mapping or queue that does not exist, and for channels whose
     nominal rate is more than 15 % from the tier's bandwidth.
     """
-    return {name: _tier_service(name, tier) for name, tier in system.tiers.items() if tier.device is not None}
-
-
-def _tier_service(name: str, tier: Tier) -> DeviceService:
     assert tier.device is not None
     assert tier.channels is not None
     try:
@@ -162,11 +131,11 @@ def _tier_service(name: str, tier: Tier) -> DeviceService:
     return service
 
 
-def _service(device_name: str, channels: int, mapping: str, read_queue: int, write_queue: int) -> DeviceService:
+def _service(device_name: str, channels: int, mapping: str, read_queue: int, write_queue: int) -> DramService:
     device = load_device(device_name)
     controller = Controller(read_queue=read_queue, write_queue=write_queue, tries_per_tick=2)
     check_controller(controller, device)
-    return DeviceService(device, channels, address_mapping(mapping, device), controller)
+    return DramService(device, channels, address_mapping(mapping, device), controller)
 
 
 # Equal tiers of bundled devices share a service: what was simulated for one run serves the next.
@@ -191,11 +160,11 @@ class _Turns:
     def addresses(self, start: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """As in `Stream`."""
         share = self.writes_of_eight
-        writers = 0 if share == 0 else max(1, round(self.streams * share / _WRITE_STEPS))
-        readers = 0 if share == _WRITE_STEPS else max(1, self.streams - writers)
+        writers = 0 if share == 0 else max(1, round(self.streams * share / WRITE_STEPS))
+        readers = 0 if share == WRITE_STEPS else max(1, self.streams - writers)
         turn, burst = np.divmod(np.arange(start, start + count, dtype=np.int64), self.turn_bytes // self.burst_bytes)
-        written = turn * share // _WRITE_STEPS
-        writes = (turn + 1) * share // _WRITE_STEPS > written
+        written = turn * share // WRITE_STEPS
+        writes = (turn + 1) * share // WRITE_STEPS > written
         own = np.where(writes, written, turn - written)
         lap, stream = np.divmod(own, np.where(writes, max(1, writers), max(1, readers)))
         piece, within = np.divmod(lap, self.turns)
