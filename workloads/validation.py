@@ -20,8 +20,17 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def field_error(error: InputError) -> PydanticCustomError:
-    """``error`` in a form that a pydantic validator may raise and `validation_error` turns back, placed in its file."""
-    context = {"text": str(error), "problem": error.problem, "expected": error.expected, "nearest": error.nearest}
+    """``error`` in a form that a pydantic validator may raise and `validation_error` turns back, placed in its file.
+
+    A field of ``error`` is taken to lie below the place that is validated.
+    """
+    context = {
+        "text": str(error),
+        "problem": error.problem,
+        "expected": error.expected,
+        "nearest": error.nearest,
+        "below": tuple(error.field.split(".")) if error.field else (),
+    }
     return PydanticCustomError("input_error", "{text}", context)
 
 
@@ -50,6 +59,7 @@ def _convert(details: ErrorDetails, document: Document, model: type[BaseModel]) 
     context: Mapping[str, Any] = details.get("ctx", {})
     kind = details["type"]
     if kind == "input_error":
+        path += context["below"]
         return document.error(context["problem"], path, expected=context["expected"], nearest=context["nearest"])
     if kind == "extra_forbidden":
         names = _keys(annotation_at(model, path[:-1]))

@@ -93,13 +93,15 @@ def _check_tier_device(path: str, tier: Tier) -> None:
         raise InputError(f"{tier.device!r} is one channel", expected, f"{path}.device")
 
 
-_INSIDE_KINDS = ("near-memory", "in-memory")
+_INSIDE_KINDS = ("near-memory", "in-memory", "in-storage")
 
 
 def _check_engine_device(path: str, engine: Engine) -> None:
     if engine.device is not None and engine.kind not in _INSIDE_KINDS:
         problem = f"an engine of kind {engine.kind!r} is no memory that computes"
-        raise InputError(problem, f"none, or an engine of kind {' or '.join(_INSIDE_KINDS)}", f"{path}.device")
+        raise InputError(problem, f"none, or an engine of kind {', '.join(_INSIDE_KINDS)}", f"{path}.device")
+    if engine.channels is not None and engine.kind == "in-storage":
+        raise InputError("an engine for each drive of its home tier", "none", f"{path}.channels")
     if engine.channels is not None and engine.device is None:
         raise InputError("given without a device", f"{path}.device beside it", f"{path}.channels")
 

@@ -37,8 +37,7 @@ class SramMacro(Component):
 def with_derived_fields(tier: Any) -> Any:
     """``tier`` as in a file, with what its macro implies filled in where it was left out or was worked out before.
 
-    Left as it is where there is no macro, or where macro or capacity will be refused for themselves. Raises the field's
-    error where the model cannot build such a memory.
+    Raises the field's error where the model cannot build such a memory.
     """
     if not isinstance(tier, dict) or not isinstance(tier.get("macro"), dict):
         return tier
@@ -47,7 +46,8 @@ def with_derived_fields(tier: Any) -> Any:
         capacity = tier.get("capacity", tier.get("capacity_bytes"))
         capacity_bytes = TypeAdapter(Bytes).validate_python(capacity)
     except ValidationError:
-        return tier
+        # Macro or capacity will be refused for themselves: what they would have given is not missing beside that.
+        return {**dict.fromkeys(("read_bandwidth", "write_bandwidth"), "1 B/s"), **tier}
     from hw.cost.sram import sram  # the model takes time to load: most tiers have no macro
 
     try:

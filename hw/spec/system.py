@@ -76,9 +76,10 @@ class Engine(Component):
     ``home_bandwidth``, the bandwidth inside the device, instead of the tier's port. ``in-memory`` engines are arrays
     that multiply by what their cells hold; they run contractions only.
 
-    An engine inside a memory may say what it is made of: ``device`` is a memory that computes or an array, a name from
-    `tiercade list pim` or `list arrays`, ``channels`` how many channels (or arrays' chips) of it there are, as many as
-    the device has when left out. Only cycle fidelity looks at them.
+    An engine inside a memory may say what it is made of. ``device`` is a memory that computes, an array or an engine
+    inside drives, a name from `tiercade list pim`, `list arrays` or `list storage-engines`; ``channels`` is how many
+    channels, or chips of arrays, there are of it: as many as the device has when left out. A drive has one engine.
+    Only cycle fidelity looks at them.
     """
 
     kind: Literal["matrix", "vector", "cpu", "near-memory", "in-storage", "in-memory"]

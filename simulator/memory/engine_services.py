@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hw.spec.system import Engine, System
+from simulator.memory.arrays.service import array_service
+from simulator.memory.drive_service import DriveService
 from simulator.memory.inside import InsideService
 from simulator.memory.pim_service import pim_service
-from simulator.memory.tier_services import TierService
+from simulator.memory.storage.engines import load_storage_engine
+from simulator.memory.storage_service import StorageService
+from simulator.memory.tier_services import TierService, drive_services
 from workloads.errors import InputError
 
 __all__ = ["engine_services"]
@@ -23,24 +27,30 @@ def engine_services(system: System, tiers: Mapping[str, TierService]) -> dict[st
     than 15 % from the engine's ``home_bandwidth``.
     """
     found: dict[str, InsideService] = {}
+    drives = drive_services(tiers)
     for name, engine in system.engines.items():
-        if engine.device is not None:
-            found[name] = _pim(name, engine)
+        if engine.device is None:
+            continue
+        try:
+            found[name] = _service(engine, drives)
+        except InputError as error:
+            raise replace(error, field=f"engines.{name}.{error.field or 'device'}") from None
     return found
 
 
-def _pim(name: str, engine: Engine) -> InsideService:
+def _service(engine: Engine, drives: Mapping[str, DriveService]) -> InsideService:
     assert engine.device is not None
-    try:
-        service = pim_service(engine.device, engine.channels)
-    except InputError as error:
-        raise replace(error, field=f"engines.{name}.device") from None
+    if engine.kind == "in-storage":
+        if engine.home not in drives:
+            problem = f"its home tier {engine.home!r} names no drive"
+            raise InputError(problem, f"tiers.{engine.home}.device, as in 'tiercade list drives'")
+        return StorageService(drives[engine.home], load_storage_engine(engine.device))
+    if engine.kind == "in-memory":
+        return array_service(engine.device, engine.channels)
+    service = pim_service(engine.device, engine.channels)
     stated, inside = engine.home_bandwidth_bytes_per_s, service.pim.inside_bytes_per_s
     if stated is None or abs(inside / stated - 1) > _AGREEMENT:
         said = "is not given" if stated is None else f"says {stated / 1e12:,.2f} TB/s"
-        raise InputError(
-            f"{service} read {inside / 1e12:,.2f} TB/s inside, home_bandwidth {said}",
-            f"the two within {_AGREEMENT:.0%}",
-            f"engines.{name}.channels",
-        )
+        problem = f"{service} read {inside / 1e12:,.2f} TB/s inside, home_bandwidth {said}"
+        raise InputError(problem, f"the two within {_AGREEMENT:.0%}", "channels")
     return service

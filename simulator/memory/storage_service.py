@@ -1,0 +1,87 @@
+"""Computational storage for whole systems: products inside drives, as fast as their pages reach the engine.
+
+Keys and values lie in pages of one head (`simulator.memory.storage.layout`), weights in order. Pages are read by the
+drive's own simulation; they pass the filters and go to the units as they come, so a product takes the longest of flash,
+filters and units, after the latency of a softmax where it is one of attention. Several drives share the matrices.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+from simulator.memory.drive_service import DriveService
+from simulator.memory.inside import Product, Served
+from simulator.memory.storage.attention import csd_attention
+from simulator.memory.storage.engines import StorageEngine
+from simulator.memory.storage.reading import HeldDrive, inside_read_rate
+from simulator.memory.traffic import SEQUENTIAL_BYTES
+
+__all__ = ["StorageService"]
+
+_MOST_HEADS = 64
+
+
+@dataclass(frozen=True)
+class StorageService:
+    """An ``engine`` inside each drive of ``drives``."""
+
+    drives: DriveService
+    engine: StorageEngine
+
+    def serve(self, product: Product) -> Served:
+        """Time and energy of ``product``. Raises `InputError` for shapes that pages cannot hold."""
+        count = self.drives.drives
+        stored = product.rows * product.columns * product.copies * product.stored_bits / 8
+        flops = 2.0 * product.rows * product.columns * product.vectors * product.copies
+        parts = {
+            "flash": stored / (count * self._rate(product)),
+            "units": self.engine.compute_s(flops) / count,
+        }
+        if self.engine.filter_GBps is not None:
+            channels = self.drives.drive.geometry.channels
+            parts["filters"] = stored / (count * channels * self.engine.filter_GBps * 1e9)
+        latency_s = self.engine.softmax_us * 1e-6 if product.grows else 0.0
+        longest = max(parts, key=lambda name: parts[name])
+        seconds = latency_s + parts[longest]
+        internal = count * self.drives.drive.internal_bytes_per_s
+        why = f"{longest} {parts[longest] / seconds:.0%}; channels at {stored / seconds / internal:.0%} of their rate"
+        energy_j = flops * (self.engine.flop_pJ or 0.0) * 1e-12
+        return Served(seconds, energy_j, seconds, why)
+
+    def _rate(self, product: Product) -> float:
+        """Bytes per second that one drive's engine is fed."""
+        drive = self.drives.drive
+        if not product.grows:
+            streams = max(1, self.engine.pages_outstanding * drive.geometry.page_bytes // SEQUENTIAL_BYTES)
+            return inside_read_rate(drive, SEQUENTIAL_BYTES, streams=streams)
+        head_size, tokens = sorted((product.rows, product.columns))
+        heads = min(_MOST_HEADS, math.ceil(product.copies))
+        element_bytes = math.ceil(product.stored_bits / 8)
+        return _attention_rate(HeldDrive(drive), _HeldEngine(self.engine), heads, head_size, tokens, element_bytes)
+
+    def __str__(self) -> str:
+        return f"{self.drives.drives} x {self.drives.drive.name} with an engine of {self.engine.gemv_GFLOPs:g} GFLOP/s"
+
+
+class _HeldEngine:
+    """An engine as a key: the same object is the same key."""
+
+    def __init__(self, engine: StorageEngine) -> None:
+        self.engine = engine
+
+    def __hash__(self) -> int:
+        return id(self.engine)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _HeldEngine) and other.engine is self.engine
+
+
+@lru_cache(maxsize=1024)
+def _attention_rate(
+    drive: HeldDrive, engine: _HeldEngine, heads: int, head_size: int, tokens: int, element_bytes: int
+) -> float:
+    done = csd_attention(drive.drive, engine.engine, heads, heads, head_size, tokens, 1, element_bytes=element_bytes)
+    stored = done.bytes_by_stage["flash"] + done.bytes_by_stage["waiting"]
+    return stored / done.seconds_by_part["flash"] if done.seconds_by_part["flash"] else drive.drive.internal_bytes_per_s
