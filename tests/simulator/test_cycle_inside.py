@@ -144,13 +144,17 @@ def test_an_engine_in_a_drive_attends_as_fast_as_pages_reach_it() -> None:
     assert stored == pytest.approx(13.42e9, rel=1e-3)
     attended = 40 * op_time_s(result, "attention")
     assert stored / 11.2e9 < attended < stored / 5.5e9
-    # Only vectors cross the drive's port: the new keys and values, queries in and results out.
-    vectors = 40 * 16 * 5120 * 2 * (2 + 2)
+    # Only vectors cross the drive's port: the new keys and values, queries in and results out; the engine reads and
+    # writes these once more.
+    vectors = 40 * 16 * 5120 * 2 * (2 + 2 + 2)
     assert result.moved_bytes["flash"] == pytest.approx(vectors, rel=0.01)
 
 
 def test_an_engine_in_a_tier_without_a_drive_is_refused() -> None:
-    system = override(load_system("csd-instinfer"), ["tiers.flash.device=null", "engines.csd.device=instinfer"])
+    system = override(
+        load_system("csd-instinfer"),
+        ["tiers.flash.device=null", "tiers.flash.channels=null", "engines.csd.device=instinfer"],
+    )
     with pytest.raises(InputError, match=r"engines\.csd\.device: its home tier 'flash' names no drive"):
         simulate(model("OPT-125M"), Decode(1, 64), system, fidelity="cycle")
 
