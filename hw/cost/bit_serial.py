@@ -1,21 +1,26 @@
 """Energy, time and area of programs on arrays of cells that compute bit by bit.
 
 Counts come from a program's gate list (`simulator.memory.arrays`) or from the closed forms that two papers gave for
-theirs: FloatPIM (Imani et al., ISCA 2019) and the SOT-MRAM array of Wang et al. (ISCAS 2020, arXiv 2003.01551). The
-cell values below were not found in print by us and are marked synthetic; the ranges are to be swept, not believed.
+theirs: FloatPIM (Imani et al., ISCA 2019) and the SOT-MRAM array of Wang et al. (ISCAS 2020, arXiv 2003.01551). Cell
+values that were not found in print by us are marked synthetic; the ranges are to be swept, not believed.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from hw.spec.source import Source
 from workloads.errors import InputError
 
 __all__ = [
+    "CELLS",
+    "DRAM_ROW",
+    "DRAM_ROW_LANES",
+    "MEMRISTOR_CIRCUIT",
     "MEMRISTOR_NOR",
     "SOT_FAST",
+    "SOT_MEASURED",
     "SOT_SLOW",
     "BitSerialCell",
     "BitSerialCost",
@@ -35,7 +40,8 @@ __all__ = [
 class BitSerialCell:
     """Time of a step in s, energies of one cell's read, write and preset in J, cell area in um2 (None: not known).
 
-    A search compares every row with a key; ``search_j`` is one lane's share.
+    A search compares every row with a key; ``search_j`` is one lane's share. ``step_j`` is one lane's share of what a
+    step costs whatever it reads and writes.
     """
 
     name: str
@@ -47,6 +53,7 @@ class BitSerialCell:
     search_s: float
     search_j: float
     source: Source
+    step_j: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -90,6 +97,56 @@ SOT_SLOW = BitSerialCell(
     search_j=_SENSE_J,
     source=Source("synthetic", "read 1.5 ns, write 2 ns and 500 fJ; read energy is a 32 nm sense amplifier's"),
 )
+MEMRISTOR_CIRCUIT = replace(
+    MEMRISTOR_NOR,
+    name="memristor NOR, circuit simulation",
+    write_j=1.303e-15,
+    preset_j=3.166e-15,
+    source=Source(
+        "synthetic",
+        "energies of a NOR and of the dearer of two SETs at 10 kohm and 10 Mohm are stated, a circuit simulation of"
+        " MahirDhrubo/3D_Crossbar_Mapping 7e4885e (public-data/table1); the rest is FloatPIM's cell as recalled",
+    ),
+)
+SOT_MEASURED = replace(
+    SOT_FAST,
+    name="SOT-MRAM, measured device",
+    write_j=100e-15,
+    preset_j=100e-15,
+    cell_um2=34.5 * 0.028**2,
+    source=Source(
+        "synthetic",
+        "imec's devices switch below 100 fJ a bit (stated, IEDM 2023) and in 0.3 ns; a step of 1 ns, the read energy of"
+        " a 32 nm sense amplifier, and the area of NVSim's aggressive STT cell (34.5 F^2, one transistor fewer) at"
+        " 28 nm are assumed",
+    ),
+)
+DRAM_ROW_LANES = 8 * 8192
+"""Bits of a row of 8 KiB, each a lane."""
+
+DRAM_ROW = BitSerialCell(
+    name="DRAM rows, triple activation",
+    step_s=48.0e-9,
+    read_j=0.0,
+    write_j=0.0,
+    preset_j=0.0,
+    cell_um2=None,
+    search_s=0.0,
+    search_j=0.0,
+    source=Source(
+        "derived",
+        "published times of SIMDRAM programs over their step counts; 0.871 nJ a step and row of 8 KiB",
+    ),
+    step_j=0.871e-9 / DRAM_ROW_LANES,
+)
+CELLS: dict[str, BitSerialCell] = {
+    "memristor-nor": MEMRISTOR_NOR,
+    "memristor-circuit": MEMRISTOR_CIRCUIT,
+    "sot-fast": SOT_FAST,
+    "sot-measured": SOT_MEASURED,
+    "sot-slow": SOT_SLOW,
+    "dram-row": DRAM_ROW,
+}
 
 
 @dataclass(frozen=True)
@@ -112,7 +169,7 @@ def bit_serial_cost(
     for field, count in counts.items():
         if count < 0:
             raise InputError(f"{field} is {count}", "at least 0", field)
-    energy_j = reads * cell.read_j + writes * cell.write_j + presets * cell.preset_j
+    energy_j = reads * cell.read_j + writes * cell.write_j + presets * cell.preset_j + steps * cell.step_j
     area_um2 = None if cell.cell_um2 is None else cells * cell.cell_um2
     return BitSerialCost(steps * cell.step_s, energy_j, area_um2)
 
@@ -158,7 +215,7 @@ def published_cost(cell: BitSerialCell, counts: PublishedCounts) -> BitSerialCos
     A cell that presets for nothing more than its write (equal energies, SOT-MRAM) does not preset.
     """
     preset_j = 0.0 if cell.preset_j == cell.write_j else cell.preset_j
-    step_j = cell.read_j + cell.write_j + preset_j
+    step_j = cell.read_j + cell.write_j + preset_j + cell.step_j
     latency_s = counts.steps * cell.step_s + counts.searches * cell.search_s
     return BitSerialCost(latency_s, counts.steps * step_j + counts.searches * cell.search_j, None)
 

@@ -13,7 +13,7 @@ from hw.cost.converters import ISAAC_ADC, Converter
 from hw.spec.source import Source
 from workloads.errors import InputError
 
-__all__ = ["ISAAC_PIECES", "CrossbarCost", "CrossbarPieces", "CrossbarUse", "crossbar_cost"]
+__all__ = ["ISAAC_PIECES", "PIECES", "CrossbarCost", "CrossbarPieces", "CrossbarUse", "crossbar_cost"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ ISAAC_PIECES = CrossbarPieces(
     adc=ISAAC_ADC,
     source=Source("stated", "PUMA's constants.py (Aayush-Ankit/puma-simulator a206f75), after ISAAC's table, 32 nm"),
 )
+PIECES: dict[str, CrossbarPieces] = {"isaac-32nm": ISAAC_PIECES}
 
 
 @dataclass(frozen=True)

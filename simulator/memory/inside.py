@@ -17,7 +17,8 @@ class Product:
     """``copies`` matrices of ``rows`` x ``columns`` that lie in the memory, each times ``vectors`` vectors.
 
     ``stored_bits`` are those of one stored element, scales left out. ``copies`` may be broken: an expected number of
-    experts. ``grows`` tells a cache that every step adds to from weights that stay as they are.
+    experts. ``grows`` tells a cache that every step adds to from weights that stay as they are; ``new_rows`` and
+    ``new_columns`` of a copy are what this step adds.
     """
 
     rows: int
@@ -26,6 +27,8 @@ class Product:
     copies: float
     stored_bits: float
     grows: bool
+    new_rows: float = 0.0
+    new_columns: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -75,5 +78,7 @@ def products(op: Op) -> Iterator[Product]:
         every = 2.0 * heads * queries * sizes["m"] * (sizes["e"] + sizes["f"])
         copies = heads * op.work.contraction / every
         bits = storage_format(stored["K"].format).element_bits
-        yield Product(sizes["m"], sizes["e"], queries, copies, bits, grows=True)
-        yield Product(sizes["f"], sizes["m"], queries, copies, bits, grows=True)
+        # Each head's queries are those of new tokens; masked-out points make fewer copies, but no fewer tokens.
+        added = sizes["p"] * heads / copies
+        yield Product(sizes["m"], sizes["e"], queries, copies, bits, grows=True, new_rows=added)
+        yield Product(sizes["f"], sizes["m"], queries, copies, bits, grows=True, new_columns=added)

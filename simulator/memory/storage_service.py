@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 from simulator.memory.drive_service import DriveService
 from simulator.memory.inside import Product, Served
 from simulator.memory.storage.attention import csd_attention
 from simulator.memory.storage.engines import StorageEngine
-from simulator.memory.storage.reading import HeldDrive, inside_read_rate
+from simulator.memory.storage.reading import inside_read_rate
 from simulator.memory.traffic import SEQUENTIAL_BYTES
 
 __all__ = ["StorageService"]
@@ -58,30 +57,11 @@ class StorageService:
             return inside_read_rate(drive, SEQUENTIAL_BYTES, streams=streams)
         head_size, tokens = sorted((product.rows, product.columns))
         heads = min(_MOST_HEADS, math.ceil(product.copies))
-        element_bytes = math.ceil(product.stored_bits / 8)
-        return _attention_rate(HeldDrive(drive), _HeldEngine(self.engine), heads, head_size, tokens, element_bytes)
+        done = csd_attention(
+            drive, self.engine, heads, heads, head_size, tokens, 1, element_bytes=math.ceil(product.stored_bits / 8)
+        )
+        stored, flash_s = done.bytes_by_stage["flash"] + done.bytes_by_stage["waiting"], done.seconds_by_part["flash"]
+        return stored / flash_s if flash_s else drive.internal_bytes_per_s
 
     def __str__(self) -> str:
         return f"{self.drives.drives} x {self.drives.drive.name} with an engine of {self.engine.gemv_GFLOPs:g} GFLOP/s"
-
-
-class _HeldEngine:
-    """An engine as a key: the same object is the same key."""
-
-    def __init__(self, engine: StorageEngine) -> None:
-        self.engine = engine
-
-    def __hash__(self) -> int:
-        return id(self.engine)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _HeldEngine) and other.engine is self.engine
-
-
-@lru_cache(maxsize=1024)
-def _attention_rate(
-    drive: HeldDrive, engine: _HeldEngine, heads: int, head_size: int, tokens: int, element_bytes: int
-) -> float:
-    done = csd_attention(drive.drive, engine.engine, heads, heads, head_size, tokens, 1, element_bytes=element_bytes)
-    stored = done.bytes_by_stage["flash"] + done.bytes_by_stage["waiting"]
-    return stored / done.seconds_by_part["flash"] if done.seconds_by_part["flash"] else drive.drive.internal_bytes_per_s

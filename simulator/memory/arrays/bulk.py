@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hw.cost.bit_serial import DRAM_ROW, DRAM_ROW_LANES
 from hw.spec.source import Source
 from simulator.memory.arrays.logic import Column, LogicArray, Word
 from workloads.errors import InputError
@@ -29,11 +30,7 @@ class BulkStep:
     source: Source
 
 
-BULK_STEP = BulkStep(
-    48.0e-9,
-    0.871e-9,
-    Source("derived", "published times of SIMDRAM additions and products of 8 to 32 bits over their step counts"),
-)
+BULK_STEP = BulkStep(DRAM_ROW.step_s, DRAM_ROW.step_j * DRAM_ROW_LANES, DRAM_ROW.source)
 
 
 def bulk_steps(operation: str, bits: int) -> int:

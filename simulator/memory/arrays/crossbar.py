@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from hw.cost.crossbar import CrossbarUse
 from simulator.memory.arrays.spread import SPREADS, Spread, drift_factor, write_spread
+from simulator.memory.arrays.wires import column_currents
 from workloads.errors import InputError, unknown_name
 
 __all__ = ["Cells", "Crossbar", "CrossbarResult", "error_statistics", "lossless_adc_bits", "multiply"]
@@ -215,7 +216,7 @@ class _Written:
         cells = self._crossbar.cells
         volts = drive * (cells.read_v / ((1 << self._crossbar.dac_bits) - 1))
         siemens = self._siemens
-        current = volts @ siemens if cells.wire_ohm == 0 else _with_wires(volts, siemens, cells.wire_ohm)
+        current = volts @ siemens if cells.wire_ohm == 0 else column_currents(volts, siemens, cells.wire_ohm)
         energy_j = float(((volts**2) @ siemens).sum()) * cells.read_s
         if cells.read_sigma:
             spread = cells.read_sigma * np.sqrt((volts**2) @ (siemens**2))
@@ -227,22 +228,6 @@ class _Written:
     def unflip(self, codes: NDArray[np.float64], drive: NDArray[np.float64]) -> NDArray[np.float64]:
         """The sums of the levels meant, from those of flipped columns."""
         return np.where(self._flipped, self._greatest * drive.sum(axis=1, keepdims=True) - codes, codes)
-
-
-def _with_wires(volts: NDArray[np.float64], siemens: NDArray[np.float64], wire_ohm: float) -> NDArray[np.float64]:
-    """Column currents with the drops along the wires, to first order: drops are worked out from the currents without.
-
-    Inputs enter at the first column, columns are sensed below the last row.
-    """
-    result = np.empty((volts.shape[0], siemens.shape[1]))
-    for i, vector in enumerate(volts):
-        current = vector[:, None] * siemens
-        beyond = np.cumsum(current[:, ::-1], axis=1)[:, ::-1]
-        along_row = wire_ohm * np.cumsum(beyond, axis=1)
-        above = np.cumsum(current, axis=0)
-        along_column = wire_ohm * np.cumsum(above[::-1], axis=0)[::-1]
-        result[i] = (np.maximum(vector[:, None] - along_row - along_column, 0.0) * siemens).sum(axis=0)
-    return result
 
 
 def _convert(crossbar: Crossbar, sums: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:

@@ -65,7 +65,7 @@ class LogicArray(ABC):
 
     preset_steps = 0
 
-    def __init__(self, lanes: int, *, write_error: float = 0.0, seed: int = 0) -> None:
+    def __init__(self, lanes: int, *, write_error: float = 0.0, seed: int = 0, count_driven: bool = False) -> None:
         if lanes < 1:
             raise InputError(f"lanes is {lanes}", "at least 1", "lanes")
         if not 0 <= write_error <= 1:
@@ -75,6 +75,21 @@ class LogicArray(ABC):
         self._random = np.random.default_rng(seed)
         self._steps = self._gates = self._reads = self._writes = self._presets = 0
         self._live = self._most = 0
+        self._count_driven = count_driven
+        self._driven = 0
+
+    @property
+    def driven_writes(self) -> float:
+        """Writes of a lane that drove a current through its cell, the mean of all lanes, where ``count_driven``.
+
+        The others found that the cell keeps what it holds. Only arrays with conditional writes tell them apart.
+        """
+        return self._driven / self.lanes
+
+    def _drive(self, plane: Plane, columns: int = 1) -> None:
+        """The set bits of ``plane`` are the lanes in which ``columns`` cells are driven."""
+        if self._count_driven and columns:
+            self._driven += columns * int(np.unpackbits(plane, count=self.lanes).sum())
 
     def allocate(self) -> None:
         """Take a cell of every lane."""
@@ -258,6 +273,9 @@ class SotArray(LogicArray):
         self._reads += 1
         self._writes += copies + len(and_) + len(xor) + len(or_)
         source = line.plane.copy()
+        # A line of one leaves what it is ANDed with, a line of zero all else; fresh columns were preset to zero.
+        self._drive(~source, len(and_))
+        self._drive(source, copies + len(or_) + len(xor))
         for column in and_:
             column.plane = self._written(column.plane & source)
         for column in xor:

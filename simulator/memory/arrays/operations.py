@@ -9,15 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.cost.bit_serial import BitSerialCell, BitSerialCost, bit_serial_cost
+from simulator.memory.arrays.bulk import BulkArray
 from simulator.memory.arrays.floats import FLOAT_LAYOUTS, float_add, float_layout, float_multiply
 from simulator.memory.arrays.logic import LogicArray, NorArray, SotArray, StepCounts
 from workloads.errors import InputError, unknown_name
 
-__all__ = ["ARRAYS", "ArrayName", "OperationName", "float_operation", "operation_cost", "operation_counts"]
+__all__ = [
+    "ARRAYS",
+    "ArrayName",
+    "OperationName",
+    "driven_share",
+    "float_operation",
+    "operation_cost",
+    "operation_counts",
+]
 
-ArrayName = Literal["nor", "sot"]
+ArrayName = Literal["nor", "sot", "bulk"]
 OperationName = Literal["add", "multiply"]
-ARRAYS: dict[str, type[LogicArray]] = {"nor": NorArray, "sot": SotArray}
+ARRAYS: dict[str, type[LogicArray]] = {"nor": NorArray, "sot": SotArray, "bulk": BulkArray}
 _OPERATIONS = {"add": float_add, "multiply": float_multiply}
 _WORDS: dict[type[np.floating[Any]], tuple[str, type[np.unsignedinteger[Any]]]] = {
     np.float16: ("fp16", np.uint16),
@@ -69,6 +78,26 @@ def operation_counts(array: ArrayName, operation: OperationName, layout: str, *,
     operands = [machine.load(np.zeros(1, dtype=np.uint64), shape.bits) for _ in range(2)]
     _OPERATIONS[operation](machine, shape, *operands, subnormals=subnormals)
     return machine.counts()
+
+
+@lru_cache(maxsize=64)
+def driven_share(operation: OperationName, layout: str, *, lanes: int = 4096, seed: int = 0) -> float:
+    """Share of a magnetic array's writes that drive a cell, for normally distributed operands drawn by ``seed``.
+
+    Operands are zero or normal. ``layout`` is ``fp16`` or ``fp32``; `InputError` for other names.
+    """
+    _check_names("sot", operation)
+    kinds: dict[str, type[np.floating[Any]]] = {name: kind for kind, (name, _) in _WORDS.items()}
+    if layout not in kinds:
+        raise unknown_name("layout", layout, kinds, field="layout")
+    random = np.random.default_rng(seed)
+    shape, unsigned = float_layout(layout), _WORDS[kinds[layout]][1]
+    machine = SotArray(lanes, count_driven=True)
+    operands = [
+        machine.load(random.normal(size=lanes).astype(kinds[layout]).view(unsigned), shape.bits) for _ in range(2)
+    ]
+    _OPERATIONS[operation](machine, shape, *operands, subnormals=False)
+    return machine.driven_writes / machine.counts().writes
 
 
 def operation_cost(cell: BitSerialCell, counts: StepCounts) -> BitSerialCost:

@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from hw.cost.bit_serial import (
+    CELLS,
+    DRAM_ROW,
     MEMRISTOR_NOR,
     SOT_FAST,
     SOT_SLOW,
@@ -69,6 +71,19 @@ def test_a_gate_list_costs_its_counts() -> None:
     assert cost.energy_j == pytest.approx(5 * 0.29e-15 + 5 * 23.8e-15)
     assert cost.area_um2 == pytest.approx(7 * 4 * 0.028**2)
     assert bit_serial_cost(SOT_FAST, steps=1, reads=1, writes=1, presets=0, cells=1).area_um2 is None
+
+
+def test_a_step_may_cost_whatever_it_does() -> None:
+    # SIMDRAM's 8-bit addition, 65 steps of 48 ns; 0.871 nJ a step and row of 65536 lanes.
+    cost = bit_serial_cost(DRAM_ROW, steps=65, reads=9, writes=5, presets=5, cells=7)
+    assert cost.latency_s == pytest.approx(3120e-9)
+    assert cost.energy_j * 65536 == pytest.approx(65 * 0.871e-9)
+
+
+def test_every_cell_says_where_it_is_from() -> None:
+    assert all(cell.source.text for cell in CELLS.values())
+    # The circuit simulation's gate and preset are a fifth of the recalled 24.09 fJ.
+    assert CELLS["memristor-circuit"].write_j + CELLS["memristor-circuit"].preset_j == pytest.approx(4.469e-15)
 
 
 def test_what_a_ratio_needs() -> None:

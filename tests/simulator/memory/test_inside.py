@@ -38,8 +38,9 @@ def test_heads_are_matrices_and_grouped_queries_their_vectors() -> None:
     (attention,) = {op.name: op for op in ops("Llama-3.1-8B", Decode(4, 2048)) if op.kind == "attention"}.values()
     # 4 sequences x 8 key-value heads, 4 query heads to each; keys 2048 x 128, values 128 x 2048.
     keys, values = products(attention)
-    assert keys == Product(2048, 128, 4, 32, 16, grows=True)
-    assert values == Product(128, 2048, 4, 32, 16, grows=True)
+    # Each copy gets one new key, a row of 128, and one new value, a column.
+    assert keys == Product(2048, 128, 4, 32, 16, grows=True, new_rows=1.0)
+    assert values == Product(128, 2048, 4, 32, 16, grows=True, new_columns=1.0)
 
 
 def test_tokens_go_to_experts_whole() -> None:
