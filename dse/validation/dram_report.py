@@ -1,15 +1,19 @@
-"""The DRAM part of the accuracy report in Markdown."""
+"""Runs of DRAM simulators: their part of the accuracy report in Markdown, and what is printed."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import median
 
-from dse.validation.dram import DramComparison
-from dse.validation.dram_curves import GRANULES, MAPPING, STREAMS, Curve
+from dse.validation.compared import markdown_table
+from dse.validation.dram import DramComparison, compare_dram, dram_document
+from dse.validation.dram_curves import GRANULES, MAPPING, STREAMS, Curve, curves, granule_figure, stream_figure
+from dse.validation.dram_rows import read_dram_rows
+from dse.validation.validation import Report, Validation
 
-__all__ = ["dram_report"]
+__all__ = ["dram_report", "validate_dram"]
 
 _HEAD = """# Accuracy of the DRAM controller
 
@@ -87,7 +91,7 @@ def dram_report(compared: Sequence[DramComparison], skipped: Counter[str], found
     if skipped:
         parts += [
             "## DRAM runs not repeated\n",
-            _table(("rows", "why"), "rl", [(str(n), why) for why, n in skipped.most_common()]),
+            markdown_table(("rows", "why"), "rl", [(str(n), why) for why, n in skipped.most_common()]),
         ]
     if found:
         parts.append(_CURVES.format(mapping=MAPPING, granules=_granule_table(found), streams=_stream_table(found)))
@@ -119,7 +123,7 @@ def _same_table(rows: Sequence[DramComparison]) -> str:
         for (preset, pattern), group in gathered.items()
     ]  # fmt: skip
     heading = ("preset", "pattern", "runs", "exact", "worst cycles", "worst latency", "worst hit rate")
-    return _table(heading, "llrrrrr", cells)
+    return markdown_table(heading, "llrrrrr", cells)
 
 
 def _other_summary(rows: Sequence[DramComparison]) -> str:
@@ -154,20 +158,20 @@ def _other_table(rows: Sequence[DramComparison]) -> str:
     heading = (
         "machine", "pattern", "theirs GB/s", "ours GB/s", "cycles", "deep", "latency", "deep", "hit rate", "energy"
     )  # fmt: skip
-    return _table(heading, "llrrrrrrrr", cells)
+    return markdown_table(heading, "llrrrrrrrr", cells)
 
 
 def _granule_table(found: Sequence[Curve]) -> str:
     shown = [GRANULES.index(size) for size in (64, 256, 1024, 4096, 65536)]
     heading = ("device", *(f"{GRANULES[at]:,} B" for at in shown))
-    return _table(
+    return markdown_table(
         heading, "l" + "r" * len(shown), [(c.device, *(f"{c.granules[at]:.1%}" for at in shown)) for c in found]
     )
 
 
 def _stream_table(found: Sequence[Curve]) -> str:
     rows = [(c.device, *(f"{a:.1%}, {s:.1%}" for a, s in zip(c.aligned, c.skewed, strict=True))) for c in found]
-    return _table(("device", *(str(count) for count in STREAMS)), "l" + "r" * len(STREAMS), rows)
+    return markdown_table(("device", *(str(count) for count in STREAMS)), "l" + "r" * len(STREAMS), rows)
 
 
 def _worst(values: Sequence[float], form: str) -> str:
@@ -175,6 +179,36 @@ def _worst(values: Sequence[float], form: str) -> str:
     return "0" if worst == 0 else format(worst, form)
 
 
-def _table(heading: Sequence[str], sides: str, rows: Sequence[Sequence[str]]) -> str:
-    marks = ["---" if side == "l" else "--:" for side in sides]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heading, marks, *rows)) + "\n"
+def validate_dram(path: Path) -> Validation:
+    """All rows of a file of DRAM runs. Raises `InputError` as `read_dram_rows` does."""
+    compared, skipped = compare_dram(read_dram_rows(path))
+    same = [one for one in compared if one.same_rules]
+    exact = sum(one.cycles == one.row.cycles for one in same)
+
+    def report() -> Report:
+        found = curves()
+        figures = {"dram-granularity.png": granule_figure(found), "dram-streams.png": stream_figure(found)}
+        return Report((dram_report(compared, skipped, found),), figures)
+
+    return Validation(
+        rows=[
+            {
+                "simulator": one.row.simulator,
+                "preset": one.row.preset,
+                "mapping": one.row.mapping,
+                "queue": one.row.read_queue,
+                "refresh": one.row.refresh,
+                "pattern": one.row.pattern,
+                "cycles": f"{one.cycles_error:+.2%}",
+                "latency": f"{one.latency_error:+.2%}",
+                "hit rate": f"{one.hit_difference:+.4f}",
+            }
+            for one in compared
+        ],
+        notes=[
+            f"{exact} of {len(same)} runs of simulators with our rules take exactly as many cycles",
+            *(f"{count} rows not repeated: {why}" for why, count in skipped.most_common()),
+        ],
+        document=dram_document(compared, skipped),
+        report=report,
+    )

@@ -8,11 +8,11 @@ context. Shapes are per GPU.
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from workloads.errors import InputError, nearest_name
+from dse.validation.csv_rows import CsvRow, read_csv
+from workloads.errors import InputError
 
 __all__ = ["COLUMNS", "Measurement", "read_measurements"]
 
@@ -63,52 +63,31 @@ class Measurement:
 
 def read_measurements(path: Path) -> list[Measurement]:
     """All rows of the file. Raises `InputError` with file, line and column for what is missing or no number."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "is not UTF-8 text"
-        raise InputError(reason, expected="a CSV file of measurements", file=str(path)) from None
-    reader = csv.DictReader(text.splitlines())
-    header = reader.fieldnames or []
-    for column in COLUMNS:
-        if column not in header:
-            near = nearest_name(column, header)
-            raise InputError(
-                f"no column {column!r}", expected=f"columns {', '.join(COLUMNS)}", file=str(path), line=1, nearest=near
-            )
     rows = []
-    for row in reader:
-        numbers = {name: _whole(row[name], name, path, reader.line_num) for name in NUMBERS if row[name]}
-        _check_shape(row["op"] or "", numbers, path, reader.line_num)
-        latency = _latency(row["latency_us"], path, reader.line_num)
-        rows.append(Measurement(**{name: row[name] or "" for name in TEXTS}, numbers=numbers, latency_s=latency * 1e-6))
+    for row in read_csv(path, COLUMNS, "measurements"):
+        numbers = {name: _whole(row, name) for name in NUMBERS if row.text(name)}
+        _check_shape(row, numbers)
+        latency_us = row.number("latency_us", above=True, expected="microseconds above 0")
+        texts = {name: row.text(name) for name in TEXTS}
+        rows.append(Measurement(**texts, numbers=numbers, latency_s=latency_us * 1e-6))
     return rows
 
 
-def _whole(text: str, column: str, path: Path, line: int) -> int:
+def _whole(row: CsvRow, column: str) -> int:
     try:
-        value = float(text)
+        value = float(row.text(column))
     except ValueError:
         value = -1.0
     if not 1 <= value <= LARGEST or value != int(value):
-        raise InputError(f"{text!r}", expected=WHOLE, field=column, file=str(path), line=line)
+        raise row.wrong(column, WHOLE)
     return int(value)
 
 
-def _check_shape(op: str, numbers: dict[str, int], path: Path, line: int) -> None:
+def _check_shape(row: CsvRow, numbers: dict[str, int]) -> None:
+    op = row.text("op")
     for column in NEEDED.get(op, ()):
         if column not in numbers:
-            raise InputError(f"no value in a row of {op}", expected=WHOLE, field=column, file=str(path), line=line)
+            raise InputError(f"no value in a row of {op}", WHOLE, column, file=row.file, line=row.line)
     if op == "attention" and numbers["heads"] % numbers["kv_heads"]:
         expected = f"a multiple of kv_heads, {numbers['kv_heads']}"
-        raise InputError(f"{numbers['heads']}", expected=expected, field="heads", file=str(path), line=line)
-
-
-def _latency(text: str | None, path: Path, line: int) -> float:
-    try:
-        value = float(text or "")
-    except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
-        raise InputError(f"{text!r}", expected="microseconds above 0", field="latency_us", file=str(path), line=line)
-    return value
+        raise InputError(f"{numbers['heads']}", expected, "heads", file=row.file, line=row.line)

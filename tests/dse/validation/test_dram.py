@@ -11,7 +11,7 @@ from dse.cli.validate import run_validate
 from dse.validation.dram import MACHINES, DramComparison, compare_dram, dram_document, predict_dram, stream_of
 from dse.validation.dram_curves import GRANULES, STREAMS, Curve, curves, granule_figure, stream_figure
 from dse.validation.dram_report import dram_report
-from dse.validation.dram_rows import DRAM_COLUMNS, DramRow, is_dram_file, read_dram_rows
+from dse.validation.dram_rows import DRAM_COLUMNS, DramRow, read_dram_rows
 from tests.reference_data import reference_file
 from workloads.errors import InputError
 
@@ -69,12 +69,7 @@ def test_broken_rows_name_line_and_column(tmp_path: Path, column: str, value: st
     assert str(caught.value).removeprefix(f"{tmp_path}/") == message
 
 
-def test_files_are_told_by_their_columns(tmp_path: Path) -> None:
-    assert is_dram_file(write(tmp_path / "d.csv", FIRST))
-    measured = tmp_path / "m.csv"
-    measured.write_text("id,gpu,op,latency_us\n1,H100,gemm,20\n")
-    assert not is_dram_file(measured)
-    assert not is_dram_file(tmp_path / "absent.csv")
+def test_a_file_that_lacks_a_column_is_refused(tmp_path: Path) -> None:
     cut = tmp_path / "cut.csv"
     cut.write_text("simulator,preset,pattern\n")
     with pytest.raises(InputError, match="no column 'mapping'"):
@@ -192,16 +187,3 @@ def test_the_command_prints_rows_or_a_document(tmp_path: Path, capsys: pytest.Ca
     assert "1 of 1 runs of simulators with our rules take exactly as many cycles" in capsys.readouterr().out
     run_validate(write(tmp_path / "d.csv", FIRST), report=None, as_json=True)
     assert '"same_rules": true' in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_the_report_beside_the_repository_is_this_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Written twice over itself, beside the part about GPUs: byte for byte the report that is kept, and its figures."""
-    kept = Path(__file__).resolve().parents[3] / "reports"
-    report = tmp_path / "accuracy.md"
-    report.write_bytes((kept / "accuracy.md").read_bytes())
-    run_validate(reference_file("dram_reference.csv"), report=report, as_json=False)
-    capsys.readouterr()
-    assert report.read_bytes() == (kept / "accuracy.md").read_bytes()
-    for name in ("dram-granularity.png", "dram-streams.png"):
-        assert (tmp_path / "figures" / name).read_bytes() == (kept / "figures" / name).read_bytes()
