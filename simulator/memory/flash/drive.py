@@ -26,6 +26,7 @@ __all__ = [
     "HostLink",
     "MappingLayer",
     "Suspension",
+    "WearLevelling",
     "page_type",
 ]
 
@@ -92,10 +93,15 @@ class Suspension(_Part):
 
 
 class Channel(_Part):
-    """The bus that the chips of a channel share: data rate and the ONFI command and address times, in ns."""
+    """The bus that the chips of a channel share: data rate and the ONFI command and address times, in ns.
+
+    A bus that falls idle moves out pages read, and only then looks for commands to send; with ``commands_first`` the
+    other way round, which keeps chips reading while the pages of others are moved out.
+    """
 
     rate_MTps: PositiveFloat
     width_bits: Literal[8, 16] = 8
+    commands_first: bool = False
     t_cs_ns: NonNegativeFloat = 20
     t_wc_ns: NonNegativeFloat = 25
     t_wb_ns: NonNegativeFloat = 100
@@ -141,12 +147,20 @@ class Collection(_Part):
     stop_blocks: Annotated[int, Field(ge=1, le=64)] = 2
 
 
+class WearLevelling(_Part):
+    """Static wear levelling of each plane: when a block has been erased ``static_threshold`` times more than the full
+    block erased least often, that one's pages are moved to the free block erased most often."""
+
+    static_threshold: Annotated[int, Field(ge=1)]
+
+
 class MappingLayer(_Part):
     """Page-level mapping. Of the table, ``mapping_cache_bytes`` are kept on the controller; the rest is in flash."""
 
     over_provisioning: Share
     mapping_cache_bytes: Annotated[int, Field(ge=1)]
     collection: Collection = Collection()
+    wear_levelling: WearLevelling | None = None
 
 
 class Cache(_Part):

@@ -24,7 +24,26 @@ from simulator.memory.flash.kernel_chip import (
     command_sent,
     poke,
 )
-from simulator.memory.flash.kernel_ftl import (
+from simulator.memory.flash.kernel_ftl import arrived, move, place, write_back_ready
+from simulator.memory.flash.kernel_host import (
+    ASKED,
+    COMPLETED,
+    DATA_HERE,
+    DOORBELL,
+    ENTRY,
+    FETCH,
+    REQUEST_ARRIVED,
+    STORED,
+    completed,
+    request_arrived,
+    send_down,
+    send_up,
+    served,
+    start,
+    submit,
+    written,
+)
+from simulator.memory.flash.kernel_space import (
     ERASE,
     FULL,
     MAP_MERGE,
@@ -35,33 +54,16 @@ from simulator.memory.flash.kernel_ftl import (
     MOVE_WRITE,
     USER_READ,
     USER_WRITE,
-    arrived,
     collect,
     enqueue,
     free_operation,
     invalidate,
+    level,
     maybe_erase,
-    move,
     new_operation,
     open_block,
-    place,
     plane_of,
     take_page,
-    write_back_ready,
-)
-from simulator.memory.flash.kernel_host import (
-    ASKED,
-    DATA_HERE,
-    DOORBELL,
-    ENTRY,
-    FETCH,
-    STORED,
-    send_down,
-    send_up,
-    served,
-    start,
-    submit,
-    written,
 )
 from simulator.memory.flash.state import Memory
 
@@ -69,13 +71,28 @@ __all__ = ["FINISHED", "OUT_OF_BLOCKS", "STUCK", "prepare", "run_kernel"]
 
 FINISHED, STUCK, OUT_OF_BLOCKS = 0, 1, FULL
 _Q_MOVE, _Q_WRITE = 3, 5
-_DATA, _MAPPING, _MOVED = range(3)
+_DATA, _MAPPING, _MOVED, _COLD = range(4)
 
 
 @njit
 def _page_moved(s, tx, blk, block):  # type: ignore[no-untyped-def]
     blk[block].left -= 1
     maybe_erase(s, tx, blk, block)
+
+
+@njit
+def _erased(s, blk, block):  # type: ignore[no-untyped-def]
+    plane = block // s.blocks
+    blk[block].written = 0
+    blk[block].valid = 0
+    blk[block].collected = 0
+    blk[block].erases += 1
+    s.pool[plane] += 1
+    if blk[block].levelled:
+        blk[block].levelled = 0
+        s.levelling[plane] = 0
+    else:
+        s.collecting[plane] -= 1
 
 
 @njit
@@ -98,18 +115,14 @@ def _finished(s, tx, blk, m, op):  # type: ignore[no-untyped-def]
         enqueue(s, tx, write, _Q_MOVE)
         return
     if kind == ERASE:
-        blk[block].written = 0
-        blk[block].valid = 0
-        blk[block].collected = 0
-        blk[block].erases += 1
-        s.collecting[plane] -= 1
-        s.pool[plane] += 1
+        _erased(s, blk, block)
         while s.stop_head[plane] >= 0 and s.pool[plane] >= s.stop_below:
             write = s.stop_head[plane]
             s.stop_head[plane] = tx[write].next
             place(s, tx, blk, m, write)
         if s.pool[plane] < s.stop_below:
             collect(s, tx, blk, m, plane)
+        level(s, tx, blk, m, plane, blk[block].erases)
         return
     blk[block].busy -= 1
     maybe_erase(s, tx, blk, block)
@@ -143,17 +156,21 @@ def _write_before(s, tx, blk, m, lpa):  # type: ignore[no-untyped-def]
     m[at + 1] = (1 << s.sectors) - 1
     while s.collecting[plane] > 0:
         block = s.pending
-        for ppa in range(block * s.pages, (block + 1) * s.pages):
-            owner = m[s.p2l + ppa]
-            if owner != 0:
-                move(s, tx, blk, m, owner, ppa)
-        blk[block].written = 0
-        blk[block].collected = 0
-        blk[block].left = 0
-        blk[block].erases += 1
-        s.collecting[plane] -= 1
-        s.pool[plane] += 1
+        _emptied_before(s, tx, blk, m, block)
+        if s.status == 0 and level(s, tx, blk, m, plane, blk[block].erases):
+            _emptied_before(s, tx, blk, m, s.pending)
         collect(s, tx, blk, m, plane)
+
+
+@njit
+def _emptied_before(s, tx, blk, m, block):  # type: ignore[no-untyped-def]
+    """Move what is valid in ``block`` and erase it, before the clock starts."""
+    for ppa in range(block * s.pages, (block + 1) * s.pages):
+        owner = m[s.p2l + ppa]
+        if owner != 0:
+            move(s, tx, blk, m, owner, ppa)
+    blk[block].left = 0
+    _erased(s, blk, block)
 
 
 @njit
@@ -165,30 +182,36 @@ def _prepare(s, tx, blk, m):  # type: ignore[no-untyped-def]
     s.pick_rng, s.next_unit = random_below(s.address_rng, s.units)
     s.pick_rng += 1
     for plane in range(s.planes):
-        for use in range(3):
+        for use in range(_COLD):
             open_block(s, blk, plane, use)
+        s.open[plane, _COLD] = -1
     for t in range(s.mapping_pages):
         m[s.tp_where + t] = take_page(s, tx, blk, m, plane_of(s, t), _MAPPING, -t - 1) + 1
     for lpa in range(s.occupied):
         _write_before(s, tx, blk, m, lpa)
         if s.status != 0:
             return s.status
-    used = s.units * s.size_bytes // s.page_bytes
-    if used > 0:
-        for _ in range(s.overwrites):
-            s.pick_rng, lpa = random_below(s.pick_rng, used)
-            _write_before(s, tx, blk, m, lpa)
-            if s.status != 0:
-                return s.status
+    for _ in range(s.overwrites):
+        s.pick_rng, lpa = random_below(s.pick_rng, s.overwrite_span)
+        _write_before(s, tx, blk, m, lpa)
+        if s.status != 0:
+            return s.status
     return s.status
 
 
 @njit
-def _run(s, tx, blk, m):  # type: ignore[no-untyped-def]
+def _run(s, tx, blk, m, q):  # type: ignore[no-untyped-def]
     s.timed = 1
+    if s.open_loop:
+        post(s, q[0].arrival_ns, REQUEST_ARRIVED, 0)
+    else:
+        s.arrived = s.most_requests
     for r in range(s.depth):
-        if s.submitted < s.most_requests:
-            submit(s, r)
+        if s.submitted < s.arrived:
+            submit(s, q, r)
+        else:
+            s.r_next[r] = s.free_slot
+            s.free_slot = r
     while s.events > 0:
         if s.ev_time[0] > s.stop_ns:
             s.now = s.stop_ns
@@ -227,26 +250,24 @@ def _run(s, tx, blk, m):  # type: ignore[no-untyped-def]
         elif kind == FETCH:
             send_down(s, s.entry_ns, ENTRY, argument)
         elif kind == ENTRY:
-            if s.writes:
+            if s.r_write[argument]:
                 send_up(s, s.ask_ns, ASKED, argument)
             elif s.command_ns > 0:
                 post(s, s.now + s.command_ns, DATA_HERE, argument)
             else:
                 start(s, tx, blk, m, argument)
         elif kind == ASKED:
-            send_down(s, s.data_ns, DATA_HERE, argument)
+            send_down(s, s.r_data_ns[argument], DATA_HERE, argument)
         elif kind == DATA_HERE:
             start(s, tx, blk, m, argument)
         elif kind == STORED:
             served(s, argument & 4095, argument >> 12)
-        else:
-            s.done += 1
-            s.latency_ns += s.now - s.r_since[argument]
+        elif kind == COMPLETED:
+            completed(s, q, argument)
             if s.done >= s.most_requests:
                 return FINISHED
-            send_down(s, s.doorbell_ns, -1, 0)
-            if s.submitted < s.most_requests:
-                submit(s, argument)
+        else:
+            request_arrived(s, q)
         mask, channel = s.touched, 0
         s.touched = 0
         while mask != 0:
@@ -259,18 +280,19 @@ def _run(s, tx, blk, m):  # type: ignore[no-untyped-def]
     return STUCK
 
 
-_SOURCES = ("kernel.py", "kernel_base.py", "kernel_chip.py", "kernel_ftl.py", "kernel_host.py", "state.py")
+_SOURCES = ("kernel.py", "kernel_base.py", "kernel_chip.py", "kernel_ftl.py", "kernel_host.py", "kernel_space.py")
+_SOURCES += ("plan.py", "state.py")
 
 
 def _cached(stamp: int) -> Callable[..., int]:
     """Both entries in one, kept compiled on disk; ``stamp`` as `simulator.memory.compiled` says."""
 
     @njit(cache=True, nogil=True)
-    def enter(state, tx, blk, m, run):  # type: ignore[no-untyped-def]
+    def enter(state, tx, blk, m, q, run):  # type: ignore[no-untyped-def]
         if stamp < 0:
             raise ValueError("no sources")
         s = state[0]
-        return _run(s, tx, blk, m) if run else _prepare(s, tx, blk, m)
+        return _run(s, tx, blk, m, q) if run else _prepare(s, tx, blk, m)
 
     return enter
 
@@ -280,9 +302,9 @@ _enter = _cached(sources_stamp(Path(__file__).parent / name for name in _SOURCES
 
 def prepare(memory: Memory) -> int:
     """Bring ``memory`` to where the clock starts; FINISHED, or OUT_OF_BLOCKS."""
-    return int(_enter(memory.state, memory.operations, memory.blocks, memory.tables, False))
+    return int(_enter(memory.state, memory.operations, memory.blocks, memory.tables, memory.requests, False))
 
 
 def run_kernel(memory: Memory) -> int:
     """Run to the end; FINISHED, OUT_OF_BLOCKS, or STUCK when nothing can happen any more."""
-    return int(_enter(memory.state, memory.operations, memory.blocks, memory.tables, True))
+    return int(_enter(memory.state, memory.operations, memory.blocks, memory.tables, memory.requests, True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import njit
 
 from simulator.memory.flash.kernel_base import post
-from simulator.memory.flash.kernel_ftl import MAP_MERGE, MAP_READ, MOVE_READ
+from simulator.memory.flash.kernel_space import MAP_MERGE, MAP_READ, MOVE_READ
 from simulator.memory.flash.state import LOG_ROOM
 
 __all__ = ["COMMAND_SENT", "DONE_INSIDE", "MOVED_OUT", "channel_free", "chip_done", "chip_idle", "command_sent", "poke"]
@@ -208,8 +208,16 @@ def _serve(s, tx, chip):  # type: ignore[no-untyped-def]
 @njit
 def poke(s, tx, channel):  # type: ignore[no-untyped-def]
     """Look for work for an idle channel, at each of its chips once, from where the last look ended."""
-    if s.ch_busy[channel] or s.ch_queued[channel] == 0:
+    if s.ch_busy[channel]:
         return
+    if s.ch_queued[channel] > 0:
+        _look(s, tx, channel)
+    if s.commands_first and s.ch_busy[channel] == 0:
+        _move_next_out(s, tx, channel)
+
+
+@njit
+def _look(s, tx, channel):  # type: ignore[no-untyped-def]
     base = channel * s.chips_per_channel
     turn = s.ch_turn[channel]
     for _ in range(s.chips_per_channel):
@@ -233,9 +241,8 @@ def _move_out(s, tx, channel, op):  # type: ignore[no-untyped-def]
 
 
 @njit
-def channel_free(s, tx, channel):  # type: ignore[no-untyped-def]
-    """The bus is free: pages read wait to be moved out (mapping, user, moved pages), then there are new commands."""
-    s.ch_busy[channel] = 0
+def _move_next_out(s, tx, channel):  # type: ignore[no-untyped-def]
+    """Move out the next page read, mapping before user before moved pages; whether there was one."""
     for kind in range(3):
         op = s.out_head[channel, kind]
         if op >= 0:
@@ -243,8 +250,16 @@ def channel_free(s, tx, channel):  # type: ignore[no-untyped-def]
             if tx[op].next < 0:
                 s.out_tail[channel, kind] = -1
             _move_out(s, tx, channel, op)
-            return
-    s.touched |= 1 << (channel)
+            return True
+    return False
+
+
+@njit
+def channel_free(s, tx, channel):  # type: ignore[no-untyped-def]
+    """The bus is free: pages read wait to be moved out, then there are new commands, or the other way round."""
+    s.ch_busy[channel] = 0
+    if s.commands_first or not _move_next_out(s, tx, channel):
+        s.touched |= 1 << channel
 
 
 @njit

@@ -1,4 +1,4 @@
-"""The mapping layer, compiled: where pages go, the cached mapping table, collection of garbage.
+"""The mapping layer, compiled: where logical pages are, the cached mapping table, pages moved.
 
 Nothing here takes time: operations are put on the queues of their planes, and the channels concerned are marked. The
 rules are stated in `twin`, which does the same in plain Python.
@@ -8,184 +8,28 @@ from __future__ import annotations
 
 from numba import njit
 
-from simulator.memory.flash.kernel_base import lru_add, lru_drop, lru_find, lru_oldest, lru_use, random_below
+from simulator.memory.flash.kernel_base import lru_add, lru_drop, lru_find, lru_oldest, lru_use
+from simulator.memory.flash.kernel_space import (
+    MAP_MERGE,
+    MAP_READ,
+    MAP_WRITE,
+    MERGE_READ,
+    USER_READ,
+    collect,
+    enqueue,
+    invalidate,
+    new_operation,
+    plane_of,
+    set_page,
+    take_page,
+)
 
-__all__ = ["arrived", "collect", "dispatch", "enqueue", "free_operation", "maybe_erase", "move", "new_operation"]
-__all__ += ["FULL", "invalidate", "open_block", "place", "plane_of", "take_page", "write_back_ready"]
-__all__ += ["MAP_MERGE", "MAP_READ", "MERGE_READ", "MOVE_READ", "USER_READ"]
-__all__ += ["ERASE", "MAP_WRITE", "MOVE_WRITE", "USER_WRITE"]
+__all__ = ["arrived", "dispatch", "move", "place", "write_back_ready"]
 
-USER_READ, MERGE_READ, MAP_READ, MAP_MERGE, MOVE_READ, USER_WRITE, MAP_WRITE, MOVE_WRITE, ERASE = range(9)
 _Q_MAP_READ, _Q_MOVE_READ, _Q_READ, _Q_MOVE, _Q_MAP, _Q_WRITE, _Q_ERASE = range(7)
-_DATA, _MAPPING, _MOVED = range(3)
+_DATA, _MAPPING, _MOVED, _COLD = range(4)
 _WAITING, _CLEAN, _DIRTY = range(3)
-FULL = 2
 _ALL = 0xFFFFFFFF
-
-
-@njit
-def plane_of(s, lpa):  # type: ignore[no-untyped-def]
-    """Channel first, then chip (way), die, plane."""
-    channel = lpa % s.channels
-    lpa //= s.channels
-    way = lpa % s.chips_per_channel
-    lpa //= s.chips_per_channel
-    die = lpa % s.dies
-    plane = lpa // s.dies % s.planes_per_die
-    return ((channel * s.chips_per_channel + way) * s.dies + die) * s.planes_per_die + plane
-
-
-@njit
-def new_operation(s, tx, kind, lpa, size_bytes, request):  # type: ignore[no-untyped-def]
-    op = s.free_tx
-    s.free_tx = tx[op].next
-    tx[op].next = -1
-    tx[op].kind = kind
-    tx[op].lpa = lpa
-    tx[op].bytes = size_bytes
-    tx[op].request = request
-    tx[op].linked = -1
-    tx[op].bits = 0
-    return op
-
-
-@njit
-def free_operation(s, tx, op):  # type: ignore[no-untyped-def]
-    tx[op].next = s.free_tx
-    s.free_tx = op
-
-
-@njit
-def enqueue(s, tx, op, queue):  # type: ignore[no-untyped-def]
-    plane = tx[op].plane
-    tx[op].cls = queue
-    tx[op].seq = s.op_seq
-    s.op_seq += 1
-    tx[op].next = -1
-    if s.q_head[plane, queue] < 0:
-        s.q_head[plane, queue] = op
-    else:
-        tx[s.q_tail[plane, queue]].next = op
-    s.q_tail[plane, queue] = op
-    chip = plane // s.planes_per_chip
-    s.queued[chip, queue] += 1
-    channel = chip // s.chips_per_channel
-    s.ch_queued[channel] += 1
-    s.touched |= 1 << channel
-
-
-@njit
-def _set_page(s, tx, op, ppa):  # type: ignore[no-untyped-def]
-    tx[op].block = ppa // s.pages
-    tx[op].page = ppa % s.pages
-    tx[op].plane = tx[op].block // s.blocks
-
-
-@njit
-def open_block(s, blk, plane, use):  # type: ignore[no-untyped-def]
-    """Take the free block erased least often (the lowest number among equals) for ``use``."""
-    best = -1
-    first = plane * s.blocks
-    for block in range(first, first + s.blocks):
-        b = blk[block]
-        if b.written == 0 and b.open == 0 and b.collected == 0 and (best < 0 or b.erases < blk[best].erases):
-            best = block
-    if best < 0:
-        s.status = FULL
-        best = s.open[plane, use]
-        blk[best].written = 0
-        return
-    blk[best].open = 1
-    s.open[plane, use] = best
-    s.pool[plane] -= 1
-
-
-@njit
-def _victim(s, blk, plane):  # type: ignore[no-untyped-def]
-    """The block with the fewest valid pages: of a few drawn at random, or of all if need be; -1 when none
-    would free a page."""
-    first = plane * s.blocks
-    best = -1
-    if s.random_greedy:
-        drawn = 0
-        tries = 0
-        while drawn < s.candidates and tries < 8 * s.blocks:
-            tries += 1
-            s.pick_rng, number = random_below(s.pick_rng, s.blocks)
-            b = blk[first + number]
-            if b.written == s.pages and b.open == 0 and b.collected == 0 and b.busy == 0:
-                drawn += 1
-                if best < 0 or b.valid < blk[best].valid:
-                    best = first + number
-    if best < 0 or blk[best].valid == s.pages:
-        for block in range(first, first + s.blocks):
-            b = blk[block]
-            fits = b.written == s.pages and b.open == 0 and b.collected == 0 and b.busy == 0
-            if fits and (best < 0 or b.valid < blk[best].valid):
-                best = block
-    if best >= 0 and blk[best].valid == s.pages:
-        return -1
-    return best
-
-
-@njit
-def maybe_erase(s, tx, blk, block):  # type: ignore[no-untyped-def]
-    if blk[block].collected == 1 and blk[block].left == 0 and blk[block].busy == 0:
-        blk[block].collected = 2
-        op = new_operation(s, tx, ERASE, -1, 0, -1)
-        _set_page(s, tx, op, block * s.pages)
-        enqueue(s, tx, op, _Q_ERASE)
-
-
-@njit
-def collect(s, tx, blk, m, plane):  # type: ignore[no-untyped-def]
-    """Start one collection in ``plane`` if free blocks are few; at no time cost while the clock has not started."""
-    if s.pool[plane] >= s.collect_below or s.collecting[plane] >= (s.most_collections if s.timed else 1):
-        return
-    block = _victim(s, blk, plane)
-    if block < 0:
-        return
-    opened = s.open[plane, _MOVED]
-    if s.moving[plane] + blk[block].valid > s.pages - blk[opened].written + s.pool[plane] * s.pages:
-        return
-    s.collections += s.timed
-    blk[block].collected = 1
-    blk[block].left = blk[block].valid
-    s.collecting[plane] += 1
-    s.moving[plane] += blk[block].valid
-    if s.timed == 0:
-        s.pending = block
-        return
-    s.erases_due[plane // s.planes_per_chip] += 1
-    for ppa in range(block * s.pages, (block + 1) * s.pages):
-        if m[s.p2l + ppa] != 0:
-            op = new_operation(s, tx, MOVE_READ, m[s.p2l + ppa], s.page_bytes, -1)
-            _set_page(s, tx, op, ppa)
-            enqueue(s, tx, op, _Q_MOVE_READ)
-    maybe_erase(s, tx, blk, block)
-
-
-@njit
-def take_page(s, tx, blk, m, plane, use, owner):  # type: ignore[no-untyped-def]
-    """The next page of the block open for ``use``; when that fills another is opened, and collection looked at."""
-    block = s.open[plane, use]
-    page = blk[block].written
-    blk[block].written = page + 1
-    blk[block].valid += 1
-    blk[block].busy += s.timed  # before collection is looked at: not this block
-    ppa = block * s.pages + page
-    m[s.p2l + ppa] = owner
-    if page + 1 == s.pages:
-        blk[block].open = 0
-        open_block(s, blk, plane, use)
-        collect(s, tx, blk, m, plane)
-    return ppa
-
-
-@njit
-def invalidate(s, blk, m, ppa):  # type: ignore[no-untyped-def]
-    m[s.p2l + ppa] = 0
-    blk[ppa // s.pages].valid -= 1
 
 
 @njit
@@ -203,7 +47,7 @@ def _write_back(s, tx, blk, m, t):  # type: ignore[no-untyped-def]
     m[s.tp_merging + t] = 1
     m[s.tp_reading + t] += 1
     op = new_operation(s, tx, MAP_MERGE, t, s.page_bytes, -1)
-    _set_page(s, tx, op, m[s.tp_where + t] - 1)
+    set_page(s, tx, op, m[s.tp_where + t] - 1)
     blk[tx[op].block].busy += 1
     s.mapping_reads += 1
     enqueue(s, tx, op, _Q_MAP_READ)
@@ -261,12 +105,12 @@ def place(s, tx, blk, m, op):  # type: ignore[no-untyped-def]
     at = s.l2p + 2 * lpa
     if tx[op].kind == USER_READ:
         ppa = -1
-        if lpa < s.occupied or s.overwrites > 0:
+        if lpa < s.mapped:
             ppa = m[at] - 1
         if ppa < 0:  # never written: where a drive filled in order has it
             plane = plane_of(s, lpa)
             ppa = plane * s.blocks * s.pages + lpa // s.planes
-        _set_page(s, tx, op, ppa)
+        set_page(s, tx, op, ppa)
         blk[tx[op].block].busy += 1
         enqueue(s, tx, op, _Q_MOVE_READ if blk[tx[op].block].collected else _Q_READ)
         return
@@ -289,7 +133,7 @@ def place(s, tx, blk, m, op):  # type: ignore[no-untyped-def]
         invalidate(s, blk, m, old)
         if held & ~bits != 0:
             merge = new_operation(s, tx, MERGE_READ, lpa, 512 * _sectors(held & ~bits), -1)
-            _set_page(s, tx, merge, old)
+            set_page(s, tx, merge, old)
             tx[merge].linked = op
             blk[tx[merge].block].busy += 1
             s.merge_reads += 1
@@ -297,7 +141,7 @@ def place(s, tx, blk, m, op):  # type: ignore[no-untyped-def]
     ppa = take_page(s, tx, blk, m, plane, _DATA, lpa + 1)
     m[at] = ppa + 1
     m[at + 1] = bits
-    _set_page(s, tx, op, ppa)
+    set_page(s, tx, op, ppa)
     tx[op].bytes = 512 * _sectors(bits)
     _changed(s, m, lpa)
     s.host_programs += 1
@@ -339,7 +183,7 @@ def dispatch(s, tx, blk, m, op):  # type: ignore[no-untyped-def]
     if m[s.tp_reading + t] == 0:
         m[s.tp_reading + t] = 1
         read = new_operation(s, tx, MAP_READ, t, 512, -1)
-        _set_page(s, tx, read, m[s.tp_where + t] - 1)
+        set_page(s, tx, read, m[s.tp_where + t] - 1)
         blk[tx[read].block].busy += 1
         s.mapping_reads += 1
         enqueue(s, tx, read, _Q_MAP_READ)
@@ -375,19 +219,21 @@ def write_back_ready(s, tx, blk, m, t):  # type: ignore[no-untyped-def]
     ppa = take_page(s, tx, blk, m, plane_of(s, t), _MAPPING, -t - 1)
     m[s.tp_where + t] = ppa + 1
     op = new_operation(s, tx, MAP_WRITE, t, s.page_bytes, -1)
-    _set_page(s, tx, op, ppa)
+    set_page(s, tx, op, ppa)
     s.mapping_programs += 1
     enqueue(s, tx, op, _Q_MAP)
 
 
 @njit
 def move(s, tx, blk, m, owner, ppa):  # type: ignore[no-untyped-def]
-    """Give the page of ``owner`` at ``ppa`` a new place in the plane's block for moved pages; returns it."""
+    """Give the page of ``owner`` at ``ppa`` a new place in the plane's block for moved pages, or in that for cold data
+    when it comes from a block that is levelled; returns the place."""
     block = ppa // s.pages
     plane = block // s.blocks
     invalidate(s, blk, m, ppa)
     s.moving[plane] -= 1
-    new = take_page(s, tx, blk, m, plane, _MOVED, owner)
+    new = take_page(s, tx, blk, m, plane, _COLD if blk[block].levelled else _MOVED, owner)
+    s.levelled += s.timed * blk[block].levelled
     if owner > 0:
         lpa = owner - 1
         m[s.l2p + 2 * lpa] = new + 1

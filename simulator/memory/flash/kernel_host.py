@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 from numba import njit
 
 from simulator.memory.flash.kernel_base import lru_add, lru_drop, lru_find, lru_oldest, lru_use, post, random_below
-from simulator.memory.flash.kernel_ftl import USER_READ, USER_WRITE, dispatch, new_operation
+from simulator.memory.flash.kernel_ftl import dispatch
+from simulator.memory.flash.kernel_space import USER_READ, USER_WRITE, new_operation
 
-__all__ = ["ASKED", "COMPLETED", "DATA_HERE", "DOORBELL", "ENTRY", "FETCH", "STORED"]
-__all__ += ["send_down", "send_up", "served", "start", "submit", "written"]
+__all__ = ["ASKED", "COMPLETED", "DATA_HERE", "DOORBELL", "ENTRY", "FETCH", "REQUEST_ARRIVED", "STORED"]
+__all__ += ["completed", "request_arrived", "send_down", "send_up", "served", "start", "submit", "written"]
 
-DOORBELL, FETCH, ENTRY, ASKED, DATA_HERE, STORED, COMPLETED = range(3, 10)
+DOORBELL, FETCH, ENTRY, ASKED, DATA_HERE, STORED, COMPLETED, REQUEST_ARRIVED = range(3, 11)
 _WRITING, _CHANGED_AGAIN = 1, 2
 
 
@@ -30,29 +33,81 @@ def send_up(s, duration, kind, argument):  # type: ignore[no-untyped-def]
 
 
 @njit
-def submit(s, r):  # type: ignore[no-untyped-def]
-    """The host puts its next request in slot ``r`` and tells the drive."""
-    if s.random:
-        s.address_rng, unit = random_below(s.address_rng, s.units)
-    else:
-        unit = s.next_unit
-        s.next_unit = unit + 1 if unit + 1 < s.units else 0
-    s.r_unit[r] = unit
+def submit(s, q, r):  # type: ignore[no-untyped-def]
+    """The next request, of the trace or made by the pattern, goes into slot ``r``, and the drive is told."""
     s.r_since[r] = s.now
+    if s.traced:
+        i = s.submitted
+        first = q[i].first_sector
+        s.r_number[r] = i
+        s.r_write[r] = q[i].write
+        s.r_sectors[r] = q[i].sectors
+        s.r_data_ns[r] = q[i].data_ns
+        if s.open_loop:
+            s.r_since[r] = q[i].arrival_ns
+    else:
+        if s.random:
+            s.address_rng, unit = random_below(s.address_rng, s.units)
+        else:
+            unit = s.next_unit
+            s.next_unit = unit + 1 if unit + 1 < s.units else 0
+        first = unit * s.request_sectors
+        s.r_write[r] = s.writes
+        s.r_sectors[r] = s.request_sectors
+        s.r_data_ns[r] = s.data_ns
+    s.r_lpa[r] = first // s.sectors
+    s.r_skip[r] = first - s.r_lpa[r] * s.sectors
     s.submitted += 1
-    send_down(s, s.doorbell_ns, DOORBELL, r)
+    if s.inside:
+        post(s, s.now, DATA_HERE, r)
+    else:
+        send_down(s, s.doorbell_ns, DOORBELL, r)
+
+
+@njit
+def request_arrived(s, q):  # type: ignore[no-untyped-def]
+    """The next request of an open loop is there: it takes a free slot, or waits for one."""
+    s.arrived += 1
+    if s.arrived < s.most_requests:
+        post(s, q[s.arrived].arrival_ns, REQUEST_ARRIVED, 0)
+    r = s.free_slot
+    if r >= 0:
+        s.free_slot = s.r_next[r]
+        submit(s, q, r)
+
+
+@njit
+def completed(s, q, r):  # type: ignore[no-untyped-def]
+    """The host, or the engine inside, knows that the request in slot ``r`` is done."""
+    latency = s.now - s.r_since[r]
+    s.done += 1
+    s.done_sectors += s.r_sectors[r]
+    s.latency_ns += latency
+    if s.traced:
+        q[s.r_number[r]].latency_ns = latency
+    else:
+        part, exponent = math.frexp(float(latency))
+        s.latencies[64 * exponent + int((part - 0.5) * 128) if latency > 0 else 0] += 1
+    if s.done >= s.most_requests:
+        return
+    if not s.inside:
+        send_down(s, s.doorbell_ns, -1, 0)
+    if s.submitted < s.arrived:
+        submit(s, q, r)
+    else:
+        s.r_next[r] = s.free_slot
+        s.free_slot = r
 
 
 @njit
 def _page(s, r, number):  # type: ignore[no-untyped-def]
     """Page ``number`` of the request in slot ``r``: logical page and a bit for each of its sectors; -1 past the end."""
-    start = s.r_unit[r] * s.size_bytes
-    lpa = start // s.page_bytes + number
-    first = max(start - lpa * s.page_bytes, 0) // 512
-    last = min(start + s.size_bytes - lpa * s.page_bytes, s.page_bytes) // 512
+    skip = s.r_skip[r]
+    first = skip if number == 0 else 0
+    last = min(skip + s.r_sectors[r] - number * s.sectors, s.sectors)
     if last <= first:
         return -1, 0
-    return lpa, ((1 << last) - 1) ^ ((1 << first) - 1)
+    return s.r_lpa[r] + number, ((1 << last) - 1) ^ ((1 << first) - 1)
 
 
 @njit
@@ -70,6 +125,15 @@ def _count(bits):  # type: ignore[no-untyped-def]
         bits &= bits - 1
         count += 1
     return count
+
+
+@njit
+def _use_memory(s, r, pages, size_bytes):  # type: ignore[no-untyped-def]
+    """One access of the cache's memory, for ``pages`` of the request in slot ``r``."""
+    rows = max(1, (size_bytes + s.row_bytes - 1) // s.row_bytes)
+    access = rows * s.row_open_ns + (rows - 1) * s.row_close_ns + (size_bytes * s.dram_byte_ps + 500) // 1000
+    s.dram_free = max(s.now, s.dram_free) + access
+    post(s, s.dram_free, STORED, r + 4096 * pages)
 
 
 @njit
@@ -108,21 +172,40 @@ def _admit(s, tx, blk, m, r):  # type: ignore[no-untyped-def]
     lpa, bits = _page(s, r, s.r_page[r])
     complete = lpa < 0
     if stored > 0:
-        rows = max(1, (stored_bytes + s.row_bytes - 1) // s.row_bytes)
-        access = rows * s.row_open_ns + (rows - 1) * s.row_close_ns + (stored_bytes * s.dram_byte_ps + 500) // 1000
-        s.dram_free = max(s.now, s.dram_free) + access
-        post(s, s.dram_free, STORED, r + 4096 * stored)
+        _use_memory(s, r, stored, stored_bytes)
     return complete
+
+
+@njit
+def _start_read(s, tx, blk, m, r, pages):  # type: ignore[no-untyped-def]
+    """Read what the cache does not hold."""
+    here, here_bytes = 0, 0
+    for number in range(pages):
+        lpa, bits = _page(s, r, number)
+        missing = bits
+        if s.cached:
+            entry = lru_find(m, s.dc, s.dc_n, s.dc_mask, lpa)
+            if entry >= 0:
+                missing = bits & ~m[s.dc_bits + entry]
+        if missing == 0:
+            here += 1
+            here_bytes += 512 * _count(bits)
+            continue
+        op = new_operation(s, tx, USER_READ, lpa, 512 * _count(missing), r)
+        dispatch(s, tx, blk, m, op)
+    if here > 0:
+        _use_memory(s, r, here, here_bytes)
 
 
 @njit
 def start(s, tx, blk, m, r):  # type: ignore[no-untyped-def]
     """A request, and a write's data, are in the drive."""
-    pages = 0
-    while _page(s, r, pages)[0] >= 0:
-        pages += 1
+    pages = (s.r_skip[r] + s.r_sectors[r] + s.sectors - 1) // s.sectors
     s.r_left[r] = pages
     s.r_page[r] = 0
+    if not s.r_write[r]:
+        _start_read(s, tx, blk, m, r, pages)
+        return
     if s.cached:
         if s.admit_head < 0 and _admit(s, tx, blk, m, r):
             return
@@ -135,11 +218,7 @@ def start(s, tx, blk, m, r):  # type: ignore[no-untyped-def]
         return
     for number in range(pages):
         lpa, bits = _page(s, r, number)
-        if s.writes:
-            _to_flash(s, tx, blk, m, lpa, bits, r)
-        else:
-            op = new_operation(s, tx, USER_READ, lpa, 512 * _count(bits), r)
-            dispatch(s, tx, blk, m, op)
+        _to_flash(s, tx, blk, m, lpa, bits, r)
 
 
 @njit
@@ -148,8 +227,11 @@ def served(s, r, pages):  # type: ignore[no-untyped-def]
     s.r_left[r] -= pages
     if s.r_left[r] > 0:
         return
-    if not s.writes:
-        send_up(s, s.data_ns, -1, 0)
+    if s.inside:
+        post(s, s.now, COMPLETED, r)
+        return
+    if not s.r_write[r]:
+        send_up(s, s.r_data_ns[r], -1, 0)
     send_up(s, s.completion_ns, COMPLETED, r)
     s.in_flight -= 1
     if s.fetch_head >= 0:

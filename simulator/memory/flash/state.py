@@ -13,31 +13,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.memory.flash.drive import MOST_CHANNELS, MOST_CHIPS, MOST_PLANES, MOST_PLANES_PER_DIE, Drive
-from simulator.memory.flash.workload import (
-    MOST_OUTSTANDING,
-    DriveWorkload,
-    check_workload,
-    most_pages,
-    units,
-    whole_table,
+from simulator.memory.flash.drive import (
+    MOST_CHANNELS,
+    MOST_CHIPS,
+    MOST_PLANES,
+    MOST_PLANES_PER_DIE,
+    SECTOR_BYTES,
+    Drive,
 )
+from simulator.memory.flash.plan import REQUEST, Plan, pattern_plan
+from simulator.memory.flash.workload import MOST_OUTSTANDING, DriveWorkload
 
-__all__ = ["BLOCK", "LOG_ROOM", "OPERATION", "STATE", "Memory", "new_memory"]
+__all__ = ["BLOCK", "LOG_ROOM", "OPERATION", "STATE", "Memory", "latency_bin_ns", "new_memory"]
 
 LOG_ROOM = 4096
 _EVENTS = 4 * MOST_OUTSTANDING + 2 * MOST_CHIPS + 64
 _CLASSES = 7
+_LATENCY_BINS = 64 * 64  # 64 to each power of two of nanoseconds
 
 _SETTINGS = (
     *("channels", "chips", "chips_per_channel", "dies", "planes_per_die", "planes_per_chip", "planes"),
     *("blocks", "pages", "page_bytes", "sectors", "kinds", "ready_ns", "erase_ns"),
     *("suspend_erase", "suspend_program", "suspend_erase_ns", "suspend_program_ns"),
-    *("suspend_command_ns", "least_erase_ns", "least_program_ns", "byte_ps"),
-    *("collect_below", "most_collections", "stop_below", "random_greedy", "candidates", "logical"),
+    *("commands_first", "suspend_command_ns", "least_erase_ns", "least_program_ns", "byte_ps"),
+    *("collect_below", "most_collections", "stop_below", "static_threshold", "random_greedy", "candidates", "logical"),
     *("entries_per_page", "mapping_pages", "ideal", "cached", "most_waiting_sectors"),
     *("doorbell_ns", "ask_ns", "entry_ns", "data_ns", "completion_ns", "command_ns", "fetched_at_once"),
-    *("writes", "random", "size_bytes", "depth", "units", "stop_ns", "most_requests", "occupied", "overwrites", "seed"),
+    *("inside", "traced", "open_loop", "writes", "random", "request_sectors", "depth", "units", "stop_ns"),
+    *("most_requests", "occupied", "mapped", "overwrites", "overwrite_span", "seed"),
     *("l2p", "p2l", "tp_where", "tp_wait", "tp_first", "tp_reading", "tp_merging", "tp_leaving"),
     *("cmt", "cmt_n", "cmt_mask", "cmt_link", "dc", "dc_n", "dc_mask", "dc_bits"),
     *("row_bytes", "row_open_ns", "row_close_ns", "dram_byte_ps"),
@@ -46,9 +49,30 @@ _RUNNING = (
     *("now", "seq", "events", "free_tx", "op_seq", "status", "address_rng", "pick_rng", "next_unit"),
     *("down_free", "up_free", "dram_free", "in_flight", "fetch_head", "fetch_tail", "waiting_sectors"),
     *("admit_head", "admit_tail", "timed", "pending", "touched", "logged", "logs", "submitted"),
-    *("done", "latency_ns", "read_commands", "multi_reads", "program_commands", "multi_programs", "erases"),
+    *(
+        "arrived",
+        "free_slot",
+        "done",
+        "done_sectors",
+        "latency_ns",
+        "read_commands",
+        "multi_reads",
+        "program_commands",
+        "multi_programs",
+        "erases",
+    ),
     *("pages_read", "pages_programmed", "host_programs", "moved", "mapping_reads", "mapping_programs"),
-    *("merge_reads", "collections", "suspensions", "channel_busy_ns", "die_busy_ns", "most_written", "absorbed"),
+    *(
+        "merge_reads",
+        "collections",
+        "levellings",
+        "levelled",
+        "suspensions",
+        "channel_busy_ns",
+        "die_busy_ns",
+        "most_written",
+        "absorbed",
+    ),
 )
 
 STATE = np.dtype(
@@ -62,7 +86,13 @@ STATE = np.dtype(
         ("ev_time", np.int64, _EVENTS),
         ("ev_seq", np.int64, _EVENTS),
         ("ev_what", np.int64, _EVENTS),  # kind + 16 * argument
-        ("r_unit", np.int64, MOST_OUTSTANDING),
+        ("latencies", np.int64, _LATENCY_BINS),  # requests of a pattern by latency
+        ("r_number", np.int64, MOST_OUTSTANDING),  # in the trace
+        ("r_write", np.int64, MOST_OUTSTANDING),
+        ("r_lpa", np.int64, MOST_OUTSTANDING),  # the first page touched
+        ("r_skip", np.int64, MOST_OUTSTANDING),  # sectors of that page before the request
+        ("r_sectors", np.int64, MOST_OUTSTANDING),
+        ("r_data_ns", np.int64, MOST_OUTSTANDING),
         ("r_left", np.int64, MOST_OUTSTANDING),  # pages not yet served
         ("r_page", np.int64, MOST_OUTSTANDING),  # pages already admitted to the cache
         ("r_since", np.int64, MOST_OUTSTANDING),
@@ -87,8 +117,9 @@ STATE = np.dtype(
         ("out_head", np.int64, (MOST_CHANNELS, 3)),
         ("out_tail", np.int64, (MOST_CHANNELS, 3)),
         ("pool", np.int64, MOST_PLANES),  # free blocks
-        ("open", np.int64, (MOST_PLANES, 3)),  # the block being written: data, mapping, moved pages
+        ("open", np.int64, (MOST_PLANES, 4)),  # the block being written: data, mapping, moved pages, cold data or -1
         ("collecting", np.int64, MOST_PLANES),
+        ("levelling", np.int64, MOST_PLANES),  # whether a block is emptied to level wear
         ("moving", np.int64, MOST_PLANES),  # pages that collections still have to move
         ("stop_head", np.int64, MOST_PLANES),
         ("stop_tail", np.int64, MOST_PLANES),
@@ -107,8 +138,11 @@ OPERATION = np.dtype(
 )
 """A flash operation on one page or block; ``linked`` is the program that waits for this read, -1 if none."""
 
-BLOCK = np.dtype([(name, np.int32) for name in ("valid", "written", "erases", "busy", "collected", "left", "open")])
-"""A block: pages valid and written, operations under way on it, whether it is being collected, pages left to move."""
+BLOCK = np.dtype(
+    [(name, np.int32) for name in ("valid", "written", "erases", "busy", "collected", "left", "open", "levelled")]
+)
+"""A block: pages valid and written, operations under way on it, whether it is being emptied, to level wear or not, and
+pages left to move."""
 
 
 @dataclass
@@ -119,6 +153,7 @@ class Memory:
     operations: NDArray[Any]
     blocks: NDArray[Any]
     tables: NDArray[np.int32]
+    requests: NDArray[Any]
 
 
 def _power_of_two(least: int) -> int:
@@ -129,21 +164,24 @@ def _round(value: float) -> int:
     return value if isinstance(value, int) else int(value + 0.5)  # whole numbers may be too large for a float
 
 
-def new_memory(drive: Drive, workload: DriveWorkload, *, log: bool = False) -> Memory:
-    """The state before anything is written. Raises `InputError` for a workload the drive cannot be asked."""
-    check_workload(drive, workload)
-    geometry, collection = drive.geometry, drive.mapping.collection
+def latency_bin_ns(number: int) -> float:
+    """The middle of a bin of ``latencies``: bin 64 e + k is from 2**(e-1) (1 + k/64) to 2**(e-1) (1 + (k + 1)/64)."""
+    exponent, part = divmod(number, 64)
+    return float((0.5 + (part + 0.5) / 128) * 2.0**exponent)
+
+
+def new_memory(drive: Drive, workload: DriveWorkload | Plan, *, log: bool = False) -> Memory:
+    """The state before anything is written. Raises `InputError` for a pattern the drive cannot be asked."""
+    plan = pattern_plan(drive, workload) if isinstance(workload, DriveWorkload) else workload
+    geometry, collection, levelling = drive.geometry, drive.mapping.collection, drive.mapping.wear_levelling
     page = geometry.page_bytes
     logical = drive.logical_pages
-    used = int(workload.working_set * logical)
-    occupied = int(workload.occupancy * logical)
-    outstanding = most_pages(drive, workload) * workload.queue_depth
-    cached = workload.writes and workload.cached and drive.cache.capacity_bytes >= page
-    whole = whole_table(drive, workload)
-    cmt_n = 1 if whole else min(drive.mapping_entries, 2 * max(used, occupied) + 2 * outstanding + 2)
-    dc_n = min(drive.cache.capacity_bytes // page, used) if cached else 1
+    outstanding, whole = plan.outstanding_pages, plan.whole_table
+    most_entries = 2 * max(plan.used_pages, plan.occupied_pages) + 2 * outstanding + 2
+    cmt_n = 1 if whole else min(drive.mapping_entries, most_entries)
+    dc_n = min(drive.cache.capacity_bytes // page, plan.used_pages) if plan.cached else 1
     sizes = {
-        "l2p": 2 * max(used if workload.writes or workload.overwrites else 0, occupied),
+        "l2p": 2 * plan.mapped_pages,
         "p2l": geometry.pages,
         **dict.fromkeys(
             ("tp_where", "tp_wait", "tp_first", "tp_reading", "tp_merging", "tp_leaving"), drive.mapping_pages
@@ -178,6 +216,7 @@ def new_memory(drive: Drive, workload: DriveWorkload, *, log: bool = False) -> M
         "suspend_program": drive.suspension.program,
         "suspend_erase_ns": drive.suspension.erase_us * 1e3,
         "suspend_program_ns": drive.suspension.program_us * 1e3,
+        "commands_first": drive.channel.commands_first,
         "suspend_command_ns": drive.channel.suspend_command_ns,
         "least_erase_ns": drive.suspension.least_left_erase_us * 1e3,
         "least_program_ns": drive.suspension.least_left_program_us * 1e3,
@@ -185,31 +224,37 @@ def new_memory(drive: Drive, workload: DriveWorkload, *, log: bool = False) -> M
         "collect_below": drive.collection_start_blocks,
         "most_collections": collection.most_at_once,
         "stop_below": collection.stop_blocks,
+        "static_threshold": 0 if levelling is None else levelling.static_threshold,
         "random_greedy": collection.policy == "random-greedy",
         "candidates": max(1, geometry.blocks_per_plane.bit_length() - 1),
         "logical": logical,
         "entries_per_page": drive.entries_per_mapping_page,
         "mapping_pages": 0 if whole else drive.mapping_pages,
         "ideal": whole,
-        "cached": cached,
+        "cached": plan.cached,
         "most_waiting_sectors": geometry.planes * drive.sectors_per_page,
         "doorbell_ns": drive.host.message_ns(2),
         "ask_ns": drive.host.message_ns(4),
         "entry_ns": drive.host.message_ns(64),
-        "data_ns": drive.host.message_ns(workload.size_bytes),
+        "data_ns": drive.host.message_ns(plan.size_bytes),
         "completion_ns": drive.host.message_ns(16),
         "command_ns": drive.host.command_us * 1e3,
         "fetched_at_once": drive.host.fetched_at_once,
-        "writes": workload.writes,
-        "random": workload.random,
-        "size_bytes": workload.size_bytes,
-        "depth": workload.queue_depth,
-        "units": units(drive, workload),
-        "stop_ns": 2**62 if workload.requests is not None else workload.seconds * 1e9,
-        "most_requests": 2**62 if workload.requests is None else workload.requests,
-        "occupied": occupied,
-        "overwrites": workload.overwrites * used,
-        "seed": workload.seed,
+        "inside": plan.inside,
+        "traced": len(plan.requests) > 0,
+        "open_loop": plan.open_loop,
+        "writes": plan.writes,
+        "random": plan.random,
+        "request_sectors": plan.size_bytes // SECTOR_BYTES,
+        "depth": plan.queue_depth,
+        "units": plan.units,
+        "stop_ns": plan.stop_ns,
+        "most_requests": plan.most_requests,
+        "occupied": plan.occupied_pages,
+        "mapped": plan.mapped_pages,
+        "overwrites": plan.overwrites,
+        "overwrite_span": plan.overwrite_span,
+        "seed": plan.seed,
         "cmt_n": cmt_n,
         "cmt_mask": _power_of_two(2 * cmt_n) - 1,
         "dc_n": dc_n,
@@ -230,10 +275,10 @@ def new_memory(drive: Drive, workload: DriveWorkload, *, log: bool = False) -> M
         one["erase_command"][planes] = _round(drive.channel.erase_command_ns(planes))
     for name in ("q_head", "q_tail", "out_head", "out_tail", "stop_head", "stop_tail"):
         one[name][:] = -1
-    for name in ("fetch_head", "fetch_tail", "admit_head", "admit_tail"):
+    for name in ("fetch_head", "fetch_tail", "admit_head", "admit_tail", "free_slot"):
         one[name] = -1
     one["pool"][: geometry.planes] = geometry.blocks_per_plane
-    moves = geometry.planes * collection.most_at_once * geometry.pages_per_block
+    moves = geometry.planes * (collection.most_at_once + (levelling is not None)) * geometry.pages_per_block
     room = 4 * outstanding + moves + geometry.planes * (collection.most_at_once + 8) + 2 * dc_n + 64
     operations = np.zeros(room, dtype=OPERATION)
     operations["next"] = np.arange(1, room + 1)
@@ -241,4 +286,5 @@ def new_memory(drive: Drive, workload: DriveWorkload, *, log: bool = False) -> M
     # Touched here and there: pages of memory of the usual size, not the large ones that numpy asks for.
     tables = np.frombuffer(mmap.mmap(-1, 4 * at), dtype=np.int32)
     blocks = np.zeros(geometry.planes * geometry.blocks_per_plane, dtype=BLOCK)
-    return Memory(state, operations, blocks, tables)
+    requests = plan.requests.copy() if len(plan.requests) else np.zeros(1, dtype=REQUEST)
+    return Memory(state, operations, blocks, tables, requests)

@@ -1,12 +1,16 @@
 """The rules of the simulated drive, in plain Python: the twin that the compiled kernel must equal, event for event.
 
-* Host. A fixed number of requests is outstanding. For each the host rings a doorbell; the drive asks for the queue
+* Requests. A fixed number of them is outstanding: made by a pattern, or the next of a trace. Where a trace says when
+  its requests arrive, each waits from then on until fewer than that number are outstanding, first come first served.
+* Host. For each request the host rings a doorbell; the drive asks for the queue
   entry and, for a write, for the data; done, it sends what was read and a completion. Messages in one direction of the
-  link follow one another. At most `fetched_at_once` requests are inside the drive.
+  link follow one another. At most `fetched_at_once` requests are inside the drive. An engine inside the drive has no
+  link and no queue: its requests are in the drive at once, and done when the flash, or the cache, is.
 * Write cache. Pages enter it in order while the sectors on their way from it to flash are fewer than one page per plane
   holds; the rest waits, first come first served. A page that is not in the cache yet goes to flash at once, and leaves
   the cache when programmed. One that is in the cache is changed there, and written when it is the oldest and room is
-  needed. The request is done when all its pages are in the cache's memory, one access after the other.
+  needed. The request is done when all its pages are in the cache's memory, one access after the other. Reads take from
+  it what it holds, page by page; a page of which it holds only part is read from flash for the rest.
 * Mapping. Logical pages go to channel, chip, die, plane in turn. The table is kept in mapping pages in flash; the
   controller holds the entries used last. A missing entry costs a read of its mapping page, shared by all that need
   that page meanwhile. A changed entry that has to go takes every changed entry of its mapping page along: the page is
@@ -16,13 +20,17 @@
   then user reads; then programs of moved, mapping and user pages; then erases. While a chip's block waits to be erased,
   user reads and user programs of the chip wait, unless they share a command. A command takes, for the other planes of
   its die, the oldest operation on the same page number, of its own queue or else of the next. An idle channel looks at
-  its chips in turn; pages that were read are moved out first: mapping, user, moved. Where the drive allows it, a read
-  interrupts an erase or program of which enough is left; that goes on when the chip is idle.
+  its chips in turn; pages that were read are moved out first, or last where the drive says so: mapping, user, moved.
+  Where the drive allows it, a read interrupts an erase or program of which enough is left; that goes on when the chip
+  is idle.
 * Collection. In a plane with few free blocks the block with the fewest valid pages is emptied and erased, its pages
   moved to a block of their own: of all blocks, or of log2(blocks) drawn at random if one of
   them would free a page. Blocks that are open, in use by an
   operation, or collected already are passed over. User writes wait while free blocks are fewer still. The free block
   erased least often is opened next.
+* Wear levelling, where the drive has it. When a block has been erased, and more than so many times more than the full
+  block of its plane erased least often, that one is emptied too, one at a time in a plane, into the free block erased
+  most often; what is left of that is for the next such block. One free block is kept for it meanwhile.
 
 Scheduling and the order of allocation are those of MQSim (CMU-SAFARI/MQSim 7ec40e3, src/ssd), read there; the
 cache's treatment of pages written again, and collections that never give up for want of a candidate, are our own.
@@ -36,9 +44,10 @@ from collections import deque
 from dataclasses import dataclass
 
 from simulator.memory.flash.drive import Drive
+from simulator.memory.flash.plan import Plan, pattern_plan
 from simulator.memory.flash.twin_chips import Chips, nearest_ns
 from simulator.memory.flash.twin_ftl import Operation, Table, below, sectors
-from simulator.memory.flash.workload import DriveWorkload, most_pages, units
+from simulator.memory.flash.workload import DriveWorkload
 
 __all__ = ["TwinOutcome", "run_twin"]
 
@@ -50,27 +59,33 @@ class TwinOutcome:
     now_ns: int
     done: int
     latency_ns: int
+    latencies_ns: list[int]  # of requests in the order they were submitted; -1 where not done
+    done_sectors: int
     counts: dict[str, int]
     log: list[tuple[int, int, int, int, int]]
 
 
 class _Run(Chips):
-    def __init__(self, drive: Drive, workload: DriveWorkload) -> None:
-        super().__init__(drive, Table(drive, workload))
-        self.workload = workload
+    def __init__(self, drive: Drive, plan: Plan) -> None:
+        super().__init__(drive, Table(drive, whole=plan.whole_table))
+        self.plan = plan
         self.link_free = {"down": 0, "up": 0}
         self.memory_free = 0
-        self.in_flight = self.submitted = self.done = self.latency = 0
+        self.in_flight = self.arrived = self.done = self.done_sectors = 0
+        self.latencies: list[int] = []
+        self.free: list[int] = []
         self.to_fetch: deque[int] = deque()
         self.to_admit: deque[int] = deque()
-        self.unit = [0] * workload.queue_depth
-        self.since = [0] * workload.queue_depth
-        self.left = [0] * workload.queue_depth
-        self.admitted = [0] * workload.queue_depth
+        self.number = [0] * plan.queue_depth
+        self.span = [range(0)] * plan.queue_depth  # sectors
+        self.writes = [False] * plan.queue_depth
+        self.since = [0] * plan.queue_depth
+        self.left = [0] * plan.queue_depth
+        self.admitted = [0] * plan.queue_depth
         self.cache: dict[int, tuple[str, int]] = {}  # oldest first: writing or changed, sectors held
         self.to_flash_sectors = 0
-        self.address_rng, _ = below(workload.seed, 1)
-        self.table.pick_rng, self.next_unit = below(self.address_rng, units(drive, workload))
+        self.address_rng, _ = below(plan.seed, 1)
+        self.table.pick_rng, self.next_unit = below(self.address_rng, plan.units)
         self.table.pick_rng += 1
 
     # Host and link
@@ -83,44 +98,88 @@ class _Run(Chips):
             self.post(self.link_free[direction], kind, request)
 
     def submit(self, r: int) -> None:
-        total = units(self.drive, self.workload)
-        if self.workload.random:
-            self.address_rng, self.unit[r] = below(self.address_rng, total)
+        plan = self.plan
+        self.number[r], self.since[r] = len(self.latencies), self.now
+        self.latencies.append(-1)
+        if len(plan.requests):
+            asked = plan.requests[self.number[r]]
+            first, count, self.writes[r] = int(asked["first_sector"]), int(asked["sectors"]), bool(asked["write"])
+            if plan.open_loop:
+                self.since[r] = int(asked["arrival_ns"])
         else:
-            self.unit[r] = self.next_unit
-            self.next_unit = (self.next_unit + 1) % total
-        self.since[r] = self.now
-        self.submitted += 1
-        self.send("down", 2, "doorbell", r)
+            if plan.random:
+                self.address_rng, unit = below(self.address_rng, plan.units)
+            else:
+                unit, self.next_unit = self.next_unit, (self.next_unit + 1) % plan.units
+            count = plan.size_bytes // 512
+            first, self.writes[r] = unit * count, plan.writes
+        self.span[r] = range(first, first + count)
+        if plan.inside:
+            self.post(self.now, "here", r)
+        else:
+            self.send("down", 2, "doorbell", r)
+
+    def arrive(self) -> None:
+        self.arrived += 1
+        if self.arrived < self.plan.most_requests:
+            self.post(int(self.plan.requests[self.arrived]["arrival_ns"]), "arrived")
+        if self.free:
+            self.submit(self.free.pop())
+
+    def completed(self, r: int) -> None:
+        self.done += 1
+        self.done_sectors += len(self.span[r])
+        self.latencies[self.number[r]] = self.now - self.since[r]
+        if self.done == self.plan.most_requests:
+            return
+        if not self.plan.inside:
+            self.send("down", 2, None)
+        if len(self.latencies) < self.arrived:
+            self.submit(r)
+        else:
+            self.free.append(r)
 
     def pages(self, r: int) -> list[tuple[int, int]]:
         """Logical pages of a request, and the sectors of each as bits."""
-        size, page = self.workload.size_bytes, self.drive.geometry.page_bytes
         found: dict[int, int] = {}
-        for sector in range(self.unit[r] * size // 512, (self.unit[r] + 1) * size // 512):
-            lpa, place = divmod(sector, page // 512)
+        for sector in self.span[r]:
+            lpa, place = divmod(sector, self.drive.sectors_per_page)
             found[lpa] = found.get(lpa, 0) | 1 << place
         return list(found.items())
 
     def start(self, r: int) -> None:
         pages = self.pages(r)
         self.left[r], self.admitted[r] = len(pages), 0
-        if self.caches:
+        if not self.writes[r]:
+            self.start_read(r, pages)
+            return
+        if self.plan.cached:
             if self.to_admit or not self.admit(r):
                 self.to_admit.append(r)
             return
         for lpa, bits in pages:
-            if self.workload.writes:
-                self.table.dispatch(Operation("write", lpa, bits=bits, request=r))
+            self.table.dispatch(Operation("write", lpa, bits=bits, request=r))
+
+    def start_read(self, r: int, pages: list[tuple[int, int]]) -> None:
+        here = []
+        for lpa, bits in pages:
+            missing = bits & ~self.cache.get(lpa, ("", 0))[1]
+            if missing:
+                self.table.dispatch(Operation("read", lpa, 512 * sectors(missing), request=r))
             else:
-                self.table.dispatch(Operation("read", lpa, 512 * sectors(bits), request=r))
+                here.append(bits)
+        if here:
+            self.use_memory(r, len(here), sum(512 * sectors(bits) for bits in here))
 
     def served(self, r: int, pages: int) -> None:
         self.left[r] -= pages
         if self.left[r] > 0:
             return
-        if not self.workload.writes:
-            self.send("up", self.workload.size_bytes, None)
+        if self.plan.inside:
+            self.post(self.now, "completed", r)
+            return
+        if not self.writes[r]:
+            self.send("up", 512 * len(self.span[r]), None)
         self.send("up", 16, "completed", r)
         self.in_flight -= 1
         if self.to_fetch:
@@ -129,16 +188,18 @@ class _Run(Chips):
 
     # Write cache
 
-    @property
-    def caches(self) -> bool:
-        held = self.drive.cache.capacity_bytes >= self.drive.geometry.page_bytes
-        return self.workload.writes and self.workload.cached and held
+    def use_memory(self, r: int, pages: int, size_bytes: int) -> None:
+        cache = self.drive.cache
+        rows = max(1, math.ceil(size_bytes / cache.row_bytes))
+        access = rows * nearest_ns(cache.t_rcd_ns + cache.t_cl_ns) + (rows - 1) * nearest_ns(cache.t_rp_ns)
+        access += (size_bytes * nearest_ns(1e6 / (cache.rate_MTps * cache.width_bytes)) + 500) // 1000
+        self.memory_free = max(self.now, self.memory_free) + access
+        self.post(self.memory_free, "stored", r, pages)
 
     def admit(self, r: int) -> bool:
         geometry = self.drive.geometry
         room = geometry.planes * self.drive.sectors_per_page
-        used = int(self.workload.working_set * self.drive.logical_pages)
-        most = min(self.drive.cache.capacity_bytes // geometry.page_bytes, used)
+        most = min(self.drive.cache.capacity_bytes // geometry.page_bytes, self.plan.used_pages)
         pages = self.pages(r)
         stored = stored_bytes = 0
         while self.to_flash_sectors < room and self.admitted[r] < len(pages):
@@ -158,12 +219,7 @@ class _Run(Chips):
             stored_bytes += 512 * sectors(bits)
             self.admitted[r] += 1
         if stored:
-            cache = self.drive.cache
-            rows = max(1, math.ceil(stored_bytes / cache.row_bytes))
-            access = rows * nearest_ns(cache.t_rcd_ns + cache.t_cl_ns) + (rows - 1) * nearest_ns(cache.t_rp_ns)
-            access += (stored_bytes * nearest_ns(1e6 / (cache.rate_MTps * cache.width_bytes)) + 500) // 1000
-            self.memory_free = max(self.now, self.memory_free) + access
-            self.post(self.memory_free, "stored", r, stored)
+            self.use_memory(r, stored, stored_bytes)
         return self.admitted[r] == len(pages)
 
     def to_flash(self, lpa: int, bits: int) -> None:
@@ -203,6 +259,7 @@ class _Run(Chips):
                 table.place(plane.stopped.popleft())
             if plane.pool < stop:
                 table.collect(op.plane)
+            table.level(op.plane, plane.blocks[op.block].erases)
             return
         table.block(op).busy -= 1
         table.maybe_erase(op.plane, op.block)
@@ -228,45 +285,46 @@ class _Run(Chips):
     # The run
 
     def prepare(self) -> None:
-        table, workload = self.table, self.workload
-        used = int(workload.working_set * self.drive.logical_pages)
-        occupied = int(workload.occupancy * self.drive.logical_pages)
-        outstanding = most_pages(self.drive, workload) * workload.queue_depth
-        table.entries = min(self.drive.mapping_entries, 2 * max(used, occupied) + 2 * outstanding + 2)
+        table, plan = self.table, self.plan
+        most = 2 * max(plan.used_pages, plan.occupied_pages) + 2 * plan.outstanding_pages + 2
+        table.entries = min(self.drive.mapping_entries, most)
         for number in range(len(table.planes)):
             for use in ("data", "map", "moved"):
                 table.open_block(number, use)
         if not table.whole:
             for t in range(self.drive.mapping_pages):
                 table.take_page(table.plane_of(t), "map", ("map", t))
-        for lpa in range(occupied):
+        for lpa in range(plan.occupied_pages):
             table.write_before(lpa)
-        span = units(self.drive, workload) * workload.size_bytes // self.drive.geometry.page_bytes
-        for _ in range(nearest_ns(workload.overwrites * used) if span else 0):
-            table.pick_rng, lpa = below(table.pick_rng, span)
+        for _ in range(plan.overwrites):
+            table.pick_rng, lpa = below(table.pick_rng, plan.overwrite_span)
             table.write_before(lpa)
         table.timed = True
 
     def run(self) -> None:
-        most = self.workload.requests if self.workload.requests is not None else 2**62
-        stop = 2**62 if self.workload.requests is not None else nearest_ns(self.workload.seconds * 1e9)
-        for r in range(self.workload.queue_depth):
-            if self.submitted < most:
+        if self.plan.open_loop:
+            self.post(int(self.plan.requests[0]["arrival_ns"]), "arrived")
+        else:
+            self.arrived = self.plan.most_requests
+        for r in range(self.plan.queue_depth):
+            if len(self.latencies) < self.arrived:
                 self.submit(r)
+            else:
+                self.free.append(r)
         while self.events:
-            if self.events[0][0] > stop:
-                self.now = stop
+            if self.events[0][0] > self.plan.stop_ns:
+                self.now = self.plan.stop_ns
                 return
             self.now, _, kind, numbers, op = heapq.heappop(self.events)
-            if self.happen(kind, numbers, op, most):
+            self.happen(kind, numbers, op)
+            if self.done == self.plan.most_requests:
                 return
             for channel in sorted(self.table.touched):
                 self.look(channel)
             self.table.touched.clear()
         raise RuntimeError("nothing can happen any more")
 
-    def happen(self, kind: str, numbers: tuple[int, ...], op: Operation | None, most: int) -> bool:
-        """One event; whether the run is over."""
+    def happen(self, kind: str, numbers: tuple[int, ...], op: Operation | None) -> None:
         r = numbers[0] if numbers else 0
         if kind == "sent":
             chip, what = numbers
@@ -295,32 +353,29 @@ class _Run(Chips):
         elif kind == "fetch":
             self.send("down", 64, "entry", r)
         elif kind == "entry":
-            if self.workload.writes:
+            if self.writes[r]:
                 self.send("up", 4, "asked", r)
             elif self.drive.host.command_us > 0:
                 self.post(self.now + nearest_ns(self.drive.host.command_us * 1e3), "here", r)
             else:
                 self.start(r)
         elif kind == "asked":
-            self.send("down", self.workload.size_bytes, "here", r)
+            self.send("down", 512 * len(self.span[r]), "here", r)
         elif kind == "here":
             self.start(r)
         elif kind == "stored":
             self.served(*numbers)
+        elif kind == "completed":
+            self.completed(r)
         else:
-            self.done += 1
-            self.latency += self.now - self.since[r]
-            if self.done >= most:
-                return True
-            self.send("down", 2, None)
-            if self.submitted < most:
-                self.submit(r)
-        return False
+            self.arrive()
 
 
-def run_twin(drive: Drive, workload: DriveWorkload) -> TwinOutcome:
+def run_twin(drive: Drive, workload: DriveWorkload | Plan) -> TwinOutcome:
     """Ask ``drive`` for ``workload``, slowly; for drives of a few thousand pages."""
-    run = _Run(drive, workload)
+    run = _Run(drive, pattern_plan(drive, workload) if isinstance(workload, DriveWorkload) else workload)
     run.prepare()
     run.run()
-    return TwinOutcome(run.now, run.done, run.latency, {**run.counts, **run.table.counts}, run.log)
+    latency = sum(each for each in run.latencies if each >= 0)
+    counts = {**run.counts, **run.table.counts}
+    return TwinOutcome(run.now, run.done, latency, run.latencies, run.done_sectors, counts, run.log)

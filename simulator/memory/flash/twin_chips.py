@@ -150,19 +150,25 @@ class Chips:
             chip = channel * per_channel + self.turn[channel]
             self.turn[channel] = (self.turn[channel] + 1) % per_channel
             self.serve(chip)
+        if self.drive.channel.commands_first and not self.bus_busy[channel]:
+            self.move_next_out(channel)
 
     def move_out(self, channel: int, op: Operation) -> None:
         self.bus_busy[channel] = True
         self.chips[self.table.chip_of(op.plane)].does = "out"
         self.post(self.now + self.bus_ns(op.size_bytes), "moved", op=op)
 
-    def bus_free(self, channel: int) -> None:
-        self.bus_busy[channel] = False
+    def move_next_out(self, channel: int) -> bool:
         for waiting in self.out[channel]:
             if waiting:
                 self.move_out(channel, waiting.popleft())
-                return
-        self.table.touched.add(channel)
+                return True
+        return False
+
+    def bus_free(self, channel: int) -> None:
+        self.bus_busy[channel] = False
+        if self.drive.channel.commands_first or not self.move_next_out(channel):
+            self.table.touched.add(channel)
 
     def idle(self, chip: int) -> None:
         state = self.chips[chip]

@@ -6,7 +6,6 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
 from simulator.memory.flash.drive import Drive
-from simulator.memory.flash.workload import DriveWorkload, whole_table
 
 __all__ = ["QUEUES", "Block", "Operation", "Plane", "Table", "below", "sectors"]
 
@@ -52,6 +51,12 @@ class Block:
     busy: int = 0
     state: str = "free"  # open, closed, collected, erasing
     left: int = 0
+    levelled: bool = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is full, and nothing is done to it."""
+        return self.state == "closed" and self.busy == 0
 
     @property
     def valid(self) -> int:
@@ -67,6 +72,7 @@ class Plane:
     queues: dict[str, list[Operation]] = field(default_factory=lambda: {name: [] for name in QUEUES})
     stopped: deque[Operation] = field(default_factory=deque)
     collecting: int = 0
+    levelling: bool = False
     moving: int = 0
 
     @property
@@ -81,9 +87,8 @@ class OutOfBlocks(Exception):
 class Table:
     """Where every page is, and which part of that the controller knows."""
 
-    def __init__(self, drive: Drive, workload: DriveWorkload) -> None:
-        self.drive, self.workload = drive, workload
-        self.whole = whole_table(drive, workload)
+    def __init__(self, drive: Drive, *, whole: bool) -> None:
+        self.drive, self.whole = drive, whole
         geometry = drive.geometry
         self.pages = geometry.pages_per_block
         self.planes = [
@@ -97,7 +102,9 @@ class Table:
         self.reading: dict[int, int] = {}
         self.merging: set[int] = set()
         self.leaving: dict[int, int] = {}
-        self.counts = dict.fromkeys(("mapping_reads", "mapping_programs", "merge_reads", "host", "moved", "gc"), 0)
+        self.counts = dict.fromkeys(
+            ("mapping_reads", "mapping_programs", "merge_reads", "host", "moved", "gc", "levellings", "levelled"), 0
+        )
         self.erases_due = [0] * geometry.chips
         self.timed = False
         self.seq = 0
@@ -130,11 +137,14 @@ class Table:
         free = [(block.erases, name) for name, block in plane.blocks.items() if block.state == "free"]
         if not free:
             raise OutOfBlocks
-        plane.open[use] = min(free)[1]
+        most = max(free)[0]
+        plane.open[use] = min(name for erases, name in free if erases == most) if use == "cold" else min(free)[1]
         plane.blocks[plane.open[use]].state = "open"
 
     def take_page(self, number: int, use: str, owner: tuple[str, int]) -> tuple[int, int, int]:
         plane = self.planes[number]
+        if use not in plane.open:
+            self.open_block(number, use)
         name = plane.open[use]
         block = plane.blocks[name]
         block.owners.append(owner)
@@ -143,7 +153,10 @@ class Table:
         self.where[owner] = place
         if len(block.owners) == self.pages:
             block.state = "closed"
-            self.open_block(number, use)
+            if use == "cold":
+                del plane.open[use]
+            else:
+                self.open_block(number, use)
             self.collect(number)
         return place
 
@@ -156,7 +169,7 @@ class Table:
         first = min(plane.blocks)
 
         def fits(name: int) -> bool:
-            return plane.blocks[name].state == "closed" and plane.blocks[name].busy == 0
+            return plane.blocks[name].idle
 
         names: list[int] = []
         tries, wanted = 0, max(1, len(plane.blocks).bit_length() - 1)
@@ -170,33 +183,52 @@ class Table:
         best = min(names, key=lambda name: plane.blocks[name].valid, default=first)
         return None if not names or plane.blocks[best].valid == self.pages else best
 
-    def collect(self, number: int) -> int | None:
-        """Start a collection if there should be one; the block when the clock has not started."""
+    def collect(self, number: int) -> None:
+        """Start a collection if there should be one."""
         plane, collection = self.planes[number], self.drive.mapping.collection
         most = collection.most_at_once if self.timed else 1
         if plane.pool >= self.drive.collection_start_blocks or plane.collecting >= most:
-            return None
+            return
         name = self.victim(number)
-        if name is None:
-            return None
-        block = plane.blocks[name]
-        room = self.pages - len(plane.blocks[plane.open["moved"]].owners) + plane.pool * self.pages
-        if plane.moving + block.valid > room:
-            return None
-        block.state, block.left = "collected", block.valid
+        if name is None or plane.moving + plane.blocks[name].valid > self.room(number, kept=plane.levelling):
+            return
         plane.collecting += 1
+        self.counts["gc"] += self.timed
+        self.empty(number, name)
+
+    def room(self, number: int, *, kept: int) -> int:
+        """Pages that moves may still be promised, ``kept`` free blocks left out."""
+        plane = self.planes[number]
+        return self.pages - len(plane.blocks[plane.open["moved"]].owners) + (plane.pool - kept) * self.pages
+
+    def level(self, number: int, erases: int) -> bool:
+        """A block has been erased for the ``erases``-th time: move what lies in the least erased one, if it should."""
+        plane, levelling = self.planes[number], self.drive.mapping.wear_levelling
+        full = [(block.erases, name) for name, block in plane.blocks.items() if block.idle]
+        if levelling is None or plane.levelling or not full or erases - min(full)[0] <= levelling.static_threshold:
+            return False
+        block = plane.blocks[min(full)[1]]
+        if plane.moving + block.valid > self.room(number, kept=1):
+            return False
+        plane.levelling = block.levelled = True
+        self.counts["levellings"] += self.timed
+        self.empty(number, min(full)[1])
+        return True
+
+    def empty(self, number: int, name: int) -> None:
+        plane = self.planes[number]
+        block = plane.blocks[name]
+        block.state, block.left = "collected", block.valid
         plane.moving += block.valid
         self.pending = name
         if not self.timed:
-            return name
-        self.counts["gc"] += 1
+            return
         self.erases_due[self.chip_of(number)] += 1
         for page, owner in enumerate(block.owners):
             if owner is not None:
                 op = Operation("move read", 0, self.drive.geometry.page_bytes, plane=number, block=name, page=page)
                 self.enqueue(op, "move read")
         self.maybe_erase(number, name)
-        return None
 
     def maybe_erase(self, number: int, name: int) -> None:
         block = self.planes[number].blocks[name]
@@ -318,9 +350,11 @@ class Table:
         self.enqueue(op, "map")
 
     def move(self, number: int, owner: tuple[str, int]) -> tuple[int, int, int]:
+        levelled = self.planes[number].blocks[self.where[owner][1]].levelled
         self.invalidate(owner)
         self.planes[number].moving -= 1
-        place = self.take_page(number, "moved", owner)
+        place = self.take_page(number, "cold" if levelled else "moved", owner)
+        self.counts["levelled"] += self.timed and levelled
         if owner[0] == "data" and not self.whole:
             if owner[1] not in self.known:
                 self.remember(owner[1], "dirty")
@@ -339,16 +373,23 @@ class Table:
         self.take_page(number, "data", owner)
         self.written[lpa] = 2 ** (self.drive.geometry.page_bytes // 512) - 1
         while plane.collecting:
-            name = self.pending
-            for moved in list(plane.blocks[name].owners):
-                if moved is not None:
-                    self.move(number, moved)
-            self.erased(number, name)
+            self.emptied_before(number, self.pending)
+            if self.level(number, plane.blocks[self.pending].erases):
+                self.emptied_before(number, self.pending)
             self.collect(number)
+
+    def emptied_before(self, number: int, name: int) -> None:
+        for moved in list(self.planes[number].blocks[name].owners):
+            if moved is not None:
+                self.move(number, moved)
+        self.erased(number, name)
 
     pending = 0
 
     def erased(self, number: int, name: int) -> None:
         old = self.planes[number].blocks[name]
-        self.planes[number].blocks[name] = Block(erases=old.erases + 1)
-        self.planes[number].collecting -= 1
+        self.planes[number].blocks[name] = Block(erases=old.erases + 1, busy=old.busy)
+        if old.levelled:
+            self.planes[number].levelling = False
+        else:
+            self.planes[number].collecting -= 1

@@ -8,7 +8,8 @@ from typing import Literal, get_args
 from simulator.memory.flash.drive import SECTOR_BYTES, Drive
 from workloads.errors import InputError, unknown_name
 
-__all__ = ["MOST_OUTSTANDING", "PATTERNS", "DriveWorkload", "Pattern", "check_workload"]
+__all__ = ["MOST_OUTSTANDING", "PATTERNS", "DriveWorkload", "Pattern", "check_depth", "check_outstanding"]
+__all__ += ["check_shares", "check_workload", "most_pages", "units", "whole_table"]
 
 Pattern = Literal["rand-read", "seq-read", "rand-write", "seq-write"]
 PATTERNS: tuple[str, ...] = get_args(Pattern)
@@ -25,8 +26,9 @@ class DriveWorkload:
     ``overwrites`` times its size. Pages read that were never written are where a drive filled in order has them.
 
     The run ends after ``seconds``, or when ``requests`` are done if given. ``cached`` sends writes through the drive's
-    write cache; ``ideal_mapping`` keeps the whole mapping table on the controller, as is
-    also done where it fits.
+    write cache; ``ideal_mapping`` keeps the whole mapping table on the controller, as is also done where it fits.
+    ``inside``: an engine inside the drive asks. There is no host link and no queue; what is read is had once it has
+    left its channel, at no cost in the controller's memory, whose rate is not modelled for reads.
     """
 
     pattern: Pattern
@@ -40,6 +42,7 @@ class DriveWorkload:
     working_set: float = 0.5
     overwrites: float = 0.0
     cached: bool = True
+    inside: bool = False
 
     @property
     def writes(self) -> bool:
@@ -56,19 +59,12 @@ def check_workload(drive: Drive, workload: DriveWorkload) -> None:
         raise unknown_name("pattern", workload.pattern, PATTERNS, field="pattern")
     if workload.size_bytes < SECTOR_BYTES or workload.size_bytes % SECTOR_BYTES:
         raise InputError(f"found {workload.size_bytes} bytes", f"whole sectors of {SECTOR_BYTES} bytes", "size_bytes")
-    most = min(MOST_OUTSTANDING, drive.host.queue_entries)
-    if not 1 <= workload.queue_depth <= most:
-        raise InputError(f"found {workload.queue_depth} requests outstanding", f"1 to {most}", "queue_depth")
-    for field, value, least in (
-        ("occupancy", workload.occupancy, 0.0),
-        ("working_set", workload.working_set, 1e-9),
-    ):
-        if not least <= value <= 1:
-            raise InputError(f"found {value}", "a share of the logical space, at most 1", field)
+    check_depth(drive, workload.queue_depth)
+    check_shares(workload.occupancy, workload.seed)
+    if not 1e-9 <= workload.working_set <= 1:
+        raise InputError(f"found {workload.working_set}", "a share of the logical space, at most 1", "working_set")
     if workload.overwrites < 0:
         raise InputError(f"found {workload.overwrites}", "0 or more times the working set", "overwrites")
-    if not 0 <= workload.seed < 2**63:
-        raise InputError(f"found {workload.seed}", "a whole number from 0, below 2**63", "seed")
     if workload.requests is None and not 0 < workload.seconds <= 3600:
         raise InputError(f"found {workload.seconds} s", "more than 0, at most 3600 s", "seconds")
     if workload.requests is not None and not 1 <= workload.requests <= 10**10:
@@ -76,17 +72,37 @@ def check_workload(drive: Drive, workload: DriveWorkload) -> None:
     if units(drive, workload) < 1:
         held = int(workload.working_set * drive.logical_pages) * drive.geometry.page_bytes
         raise InputError(f"requests of {workload.size_bytes:,} bytes", f"at most the {held:,} bytes used", "size_bytes")
-    pages = most_pages(drive, workload) * workload.queue_depth
+    whole = whole_table(drive, ideal_mapping=workload.ideal_mapping)
+    check_outstanding(drive, most_pages(drive, workload) * workload.queue_depth, whole=whole)
+
+
+def check_depth(drive: Drive, queue_depth: int) -> None:
+    """Raise `InputError` where the host cannot have ``queue_depth`` requests outstanding."""
+    most = min(MOST_OUTSTANDING, drive.host.queue_entries)
+    if not 1 <= queue_depth <= most:
+        raise InputError(f"found {queue_depth} requests outstanding", f"1 to {most}", "queue_depth")
+
+
+def check_shares(occupancy: float, seed: int) -> None:
+    """Raise `InputError` for what no drive can be filled with, and for seeds outside 63 bits."""
+    if not 0 <= occupancy <= 1:
+        raise InputError(f"found {occupancy}", "a share of the logical space, at most 1", "occupancy")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"found {seed}", "a whole number from 0, below 2**63", "seed")
+
+
+def check_outstanding(drive: Drive, pages: int, *, whole: bool) -> None:
+    """Raise `InputError` where ``pages`` outstanding at once are too many, for the mapping table unless it is whole."""
     if pages > _MOST_PAGES_OUTSTANDING:
         raise InputError(f"{pages:,} pages outstanding", f"at most {_MOST_PAGES_OUTSTANDING:,}", "queue_depth")
-    if not whole_table(drive, workload) and drive.mapping_entries < 2 * pages + 2:
+    if not whole and drive.mapping_entries < 2 * pages + 2:
         problem = f"{drive.mapping_entries:,} mapping entries with {pages:,} pages outstanding"
         raise InputError(problem, "more than two entries for each page outstanding", "queue_depth")
 
 
-def whole_table(drive: Drive, workload: DriveWorkload) -> bool:
+def whole_table(drive: Drive, *, ideal_mapping: bool) -> bool:
     """Whether the controller holds the whole mapping table: as asked for, or because it fits."""
-    return workload.ideal_mapping or drive.mapping_entries >= drive.logical_pages
+    return ideal_mapping or drive.mapping_entries >= drive.logical_pages
 
 
 def units(drive: Drive, workload: DriveWorkload) -> int:

@@ -13,6 +13,7 @@ from simulator.memory.flash.drive import (
     HostLink,
     MappingLayer,
     Suspension,
+    WearLevelling,
 )
 from simulator.memory.flash.state import Memory
 
@@ -36,6 +37,8 @@ def small_drive(
     cache_bytes: int = 65536,
     suspension: Suspension | None = None,
     fetched: int = 512,
+    commands_first: bool = False,
+    static_threshold: int | None = None,
 ) -> Drive:
     """A drive of ``channels`` x ``chips`` x ``dies`` x ``planes``, made up for tests."""
     return Drive(
@@ -57,10 +60,11 @@ def small_drive(
             endurance_cycles=3000,
         ),
         suspension=suspension or Suspension(),
-        channel=Channel(rate_MTps=400),
+        channel=Channel(rate_MTps=400, commands_first=commands_first),
         mapping=MappingLayer(
             over_provisioning=spare,
             mapping_cache_bytes=mapping_bytes,
+            wear_levelling=None if static_threshold is None else WearLevelling(static_threshold=static_threshold),
             collection=Collection(policy=policy, start_share=0.1, most_at_once=at_once, stop_blocks=at_once + 1),
         ),
         cache=Cache(
