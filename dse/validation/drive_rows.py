@@ -9,9 +9,12 @@ How a row is read, for tests and for the accuracy report alike:
 
 - A drive that was not preconditioned starts empty: MQSim fills it to its initial occupancy only when it preconditions.
 - A preconditioned drive is filled to that occupancy in order; then pages of the working set are written at random until
-  every physical page has been programmed once. MQSim instead deals valid pages out by a closed form.
-- A run lasts as long as the reference's requests kept its queue full, requests x mean response / queue depth (Little's
-  law), where that differs by more than 5 % from the time simulated: the rest of that run was a standstill. The rate
+  every physical page has been programmed once. MQSim instead deals valid pages out by a closed form, and is then stuck:
+  its static wear levelling, which compares block numbers, empties the fullest block of a plane at its first collection,
+  and all requests come to wait for the few planes that this leaves without free blocks to write.
+- A run lasts as long as the reference's requests would keep its queue full, requests x mean response / queue depth
+  (Little's law), where that differs by more than 5 % from the time simulated. MQSim loses requests that write to a page
+  being moved (its queue is then shorter), and prints rates over whole seconds that end with its last request. The rate
   that is compared is the requests over that time.
 - Seeds are our own: random addresses are compared in the mean.
 """

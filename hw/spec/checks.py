@@ -27,10 +27,14 @@ def check_system(system: System) -> None:
 
 
 def _check_names(system: System) -> None:
-    # Routes alternate tier and link names, so one name may not mean both.
+    # Routes alternate tier and link names, and all three are resources of a schedule: one name means one of them.
     for name in system.links:
         if name in system.tiers:
             raise InputError(f"{name!r} is a tier's name too", "another name for the link", f"links.{name}")
+    for name in system.engines:
+        for kind, others in (("tier", system.tiers), ("link", system.links)):
+            if name in others:
+                raise InputError(f"{name!r} is a {kind}'s name too", "another name for the engine", f"engines.{name}")
 
 
 def _check_links(system: System) -> None:

@@ -53,11 +53,8 @@ class DriveService:
         granule = int(asked.granule_bytes)
         written = asked.write_share
         stated = (1 - written) / self.stated_read_bytes_per_s + written / self.stated_write_bytes_per_s
-        served = sum(
-            share / self.rate(direction, granule)
-            for direction, share in (("read", 1 - written), ("write", written))
-            if share
-        )
+        served = (1 - written) / self.rate("read", granule) if written < 1 else 0.0
+        served += written / self.rate("write", granule) if written else 0.0
         return min(1.0, stated / served)
 
     def rate(self, direction: Direction, granule_bytes: int) -> float:

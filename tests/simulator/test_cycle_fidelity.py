@@ -127,6 +127,8 @@ def test_transfers_are_sequential() -> None:
 
 def test_engines_inside_the_memory_keep_their_own_bandwidth() -> None:
     system = load_system("hbm-pim")
+    bare = system.engines["pim"].model_copy(update={"device": None, "channels": None})
+    system = system.model_copy(update={"engines": {**system.engines, "pim": bare}})
     policy = Policy(assign=assign_roles({"gemm": "pim", "attention": "pim"}))
     mapped, cycle = (
         simulate(model("GPT-2"), Decode(4, 512), system, policy=policy, fidelity=depth) for depth in ("mapped", "cycle")

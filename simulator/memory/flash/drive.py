@@ -164,7 +164,8 @@ class MappingLayer(_Part):
 
 
 class Cache(_Part):
-    """The write cache, a DRAM of ``rate_MTps`` x ``width_bytes``; rows of ``row_bytes`` open in t_rcd + t_cl + t_rp."""
+    """The write cache, DRAM of ``channels`` x ``rate_MTps`` x ``width_bytes``: the rows of ``row_bytes`` that an access
+    touches, opened in t_rcd + t_cl + t_rp, lie in the channels in turn, and each channel moves its own."""
 
     capacity_bytes: Annotated[int, Field(ge=0)]
     rate_MTps: PositiveFloat
@@ -173,12 +174,15 @@ class Cache(_Part):
     t_rcd_ns: NonNegativeFloat
     t_cl_ns: NonNegativeFloat
     t_rp_ns: NonNegativeFloat
+    channels: Annotated[int, Field(ge=1, le=16)] = 1
 
     def access_ns(self, size_bytes: int) -> float:
-        """One access of ``size_bytes``: rows are opened one after the other, then bytes at the full rate."""
+        """One access of ``size_bytes``: the first channel, which has the most to do, opens its rows and moves them."""
         rows = max(1, math.ceil(size_bytes / self.row_bytes))
-        opened = rows * (self.t_rcd_ns + self.t_cl_ns) + (rows - 1) * self.t_rp_ns
-        return opened + size_bytes / (self.rate_MTps * self.width_bytes) * 1e3
+        mine = math.ceil(rows / self.channels)
+        missing = rows * self.row_bytes - size_bytes if (rows - 1) % self.channels == 0 else 0
+        opened = mine * (self.t_rcd_ns + self.t_cl_ns) + (mine - 1) * self.t_rp_ns
+        return opened + (mine * self.row_bytes - missing) / (self.rate_MTps * self.width_bytes) * 1e3
 
 
 class HostLink(_Part):

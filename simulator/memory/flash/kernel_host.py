@@ -131,7 +131,11 @@ def _count(bits):  # type: ignore[no-untyped-def]
 def _use_memory(s, r, pages, size_bytes):  # type: ignore[no-untyped-def]
     """One access of the cache's memory, for ``pages`` of the request in slot ``r``."""
     rows = max(1, (size_bytes + s.row_bytes - 1) // s.row_bytes)
-    access = rows * s.row_open_ns + (rows - 1) * s.row_close_ns + (size_bytes * s.dram_byte_ps + 500) // 1000
+    mine = (rows + s.dram_channels - 1) // s.dram_channels  # rows of the first channel, which has the most to do
+    moved = mine * s.row_bytes
+    if (rows - 1) % s.dram_channels == 0:
+        moved -= rows * s.row_bytes - size_bytes
+    access = mine * s.row_open_ns + (mine - 1) * s.row_close_ns + (moved * s.dram_byte_ps + 500) // 1000
     s.dram_free = max(s.now, s.dram_free) + access
     post(s, s.dram_free, STORED, r + 4096 * pages)
 

@@ -105,20 +105,21 @@ def open_block(s, blk, plane, use):  # type: ignore[no-untyped-def]
 
 @njit
 def _victim(s, blk, plane):  # type: ignore[no-untyped-def]
-    """The block with the fewest valid pages: of a few drawn at random, or of all if need be; -1 when none
-    would free a page."""
+    """The block with the fewest valid pages: of a few drawn, or of all if need be; -1 if none would free a page."""
     first = plane * s.blocks
     best = -1
     if s.random_greedy:
+        s.draws += 1
         drawn = 0
         tries = 0
         while drawn < s.candidates and tries < 8 * s.blocks:
             tries += 1
             s.pick_rng, number = random_below(s.pick_rng, s.blocks)
             b = blk[first + number]
-            if b.written == s.pages and b.open == 0 and b.collected == 0 and b.busy == 0:
+            if b.open == 0 and b.collected == 0 and b.busy == 0 and b.drawn != s.draws:
+                blk[first + number].drawn = s.draws
                 drawn += 1
-                if best < 0 or b.valid < blk[best].valid:
+                if b.written == s.pages and (best < 0 or b.valid < blk[best].valid):
                     best = first + number
     if best < 0 or blk[best].valid == s.pages:
         for block in range(first, first + s.blocks):

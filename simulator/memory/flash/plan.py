@@ -48,11 +48,18 @@ class Plan:
     random: bool = False
     size_bytes: int = 0
     units: int = 1
+    valid_pages: tuple[tuple[int, ...], ...] = ()  # of the blocks full at the start, for each plane in turn
+    stated_pages: int = 0  # logical pages, from the first, among which are those of ``valid_pages``
 
     @property
     def mapped_pages(self) -> int:
         """Logical pages, from the first, that may have been placed; others are where a filled drive has them."""
-        return max(self.used_pages if self.writes or self.overwrites else 0, self.occupied_pages)
+        return max(self.used_pages if self.writes or self.overwrites else 0, self.occupied_pages, self.stated_pages)
+
+    @property
+    def most_entries(self) -> int:
+        """Entries of the mapping table that the run can need at once."""
+        return 2 * max(self.used_pages, self.occupied_pages, self.stated_pages) + 2 * self.outstanding_pages + 2
 
     @property
     def outstanding_pages(self) -> int:
@@ -83,4 +90,6 @@ def pattern_plan(drive: Drive, workload: DriveWorkload) -> Plan:
         random=workload.random,
         size_bytes=workload.size_bytes,
         units=count,
+        valid_pages=workload.valid_pages,
+        stated_pages=drive.geometry.planes * max((sum(plane) for plane in workload.valid_pages), default=0),
     )

@@ -20,6 +20,7 @@ from simulator.memory.flash.drive import (
     MOST_PLANES_PER_DIE,
     SECTOR_BYTES,
     Drive,
+    Geometry,
 )
 from simulator.memory.flash.plan import REQUEST, Plan, pattern_plan
 from simulator.memory.flash.workload import MOST_OUTSTANDING, DriveWorkload
@@ -43,10 +44,10 @@ _SETTINGS = (
     *("most_requests", "occupied", "mapped", "overwrites", "overwrite_span", "seed"),
     *("l2p", "p2l", "tp_where", "tp_wait", "tp_first", "tp_reading", "tp_merging", "tp_leaving"),
     *("cmt", "cmt_n", "cmt_mask", "cmt_link", "dc", "dc_n", "dc_mask", "dc_bits"),
-    *("row_bytes", "row_open_ns", "row_close_ns", "dram_byte_ps"),
+    *("row_bytes", "row_open_ns", "row_close_ns", "dram_byte_ps", "dram_channels"),
 )
 _RUNNING = (
-    *("now", "seq", "events", "free_tx", "op_seq", "status", "address_rng", "pick_rng", "next_unit"),
+    *("now", "seq", "events", "free_tx", "op_seq", "status", "address_rng", "pick_rng", "draws", "next_unit"),
     *("down_free", "up_free", "dram_free", "in_flight", "fetch_head", "fetch_tail", "waiting_sectors"),
     *("admit_head", "admit_tail", "timed", "pending", "touched", "logged", "logs", "submitted"),
     *(
@@ -139,10 +140,13 @@ OPERATION = np.dtype(
 """A flash operation on one page or block; ``linked`` is the program that waits for this read, -1 if none."""
 
 BLOCK = np.dtype(
-    [(name, np.int32) for name in ("valid", "written", "erases", "busy", "collected", "left", "open", "levelled")]
+    [
+        (name, np.int32)
+        for name in ("valid", "written", "erases", "busy", "collected", "left", "open", "levelled", "drawn")
+    ]
 )
-"""A block: pages valid and written, operations under way on it, whether it is being emptied, to level wear or not, and
-pages left to move."""
+"""A block: pages valid and written, operations under way on it, whether it is being emptied, to level wear or not,
+pages left to move, and the last collection that drew it."""
 
 
 @dataclass
@@ -177,8 +181,7 @@ def new_memory(drive: Drive, workload: DriveWorkload | Plan, *, log: bool = Fals
     page = geometry.page_bytes
     logical = drive.logical_pages
     outstanding, whole = plan.outstanding_pages, plan.whole_table
-    most_entries = 2 * max(plan.used_pages, plan.occupied_pages) + 2 * outstanding + 2
-    cmt_n = 1 if whole else min(drive.mapping_entries, most_entries)
+    cmt_n = 1 if whole else min(drive.mapping_entries, plan.most_entries)
     dc_n = min(drive.cache.capacity_bytes // page, plan.used_pages) if plan.cached else 1
     sizes = {
         "l2p": 2 * plan.mapped_pages,
@@ -263,6 +266,7 @@ def new_memory(drive: Drive, workload: DriveWorkload | Plan, *, log: bool = Fals
         "row_open_ns": drive.cache.t_rcd_ns + drive.cache.t_cl_ns,
         "row_close_ns": drive.cache.t_rp_ns,
         "dram_byte_ps": 1e6 / (drive.cache.rate_MTps * drive.cache.width_bytes),
+        "dram_channels": drive.cache.channels,
         "logs": log,
     }
     for name, value in numbers.items():
@@ -287,4 +291,31 @@ def new_memory(drive: Drive, workload: DriveWorkload | Plan, *, log: bool = Fals
     tables = np.frombuffer(mmap.mmap(-1, 4 * at), dtype=np.int32)
     blocks = np.zeros(geometry.planes * geometry.blocks_per_plane, dtype=BLOCK)
     requests = plan.requests.copy() if len(plan.requests) else np.zeros(1, dtype=REQUEST)
-    return Memory(state, operations, blocks, tables, requests)
+    memory = Memory(state, operations, blocks, tables, requests)
+    if plan.valid_pages:
+        _fill(memory, drive.geometry, plan.valid_pages)
+    return memory
+
+
+def _fill(memory: Memory, geometry: Geometry, valid_pages: tuple[tuple[int, ...], ...]) -> None:
+    """Full blocks with so many valid pages each, which hold the first logical pages of their plane."""
+    s = memory.state[0]
+    pages = geometry.pages_per_block
+    for lpa in range(geometry.planes):  # each plane's first logical page
+        channel, rest = lpa % geometry.channels, lpa // geometry.channels
+        way, rest = rest % geometry.chips_per_channel, rest // geometry.chips_per_channel
+        die, plane = rest % geometry.dies_per_chip, rest // geometry.dies_per_chip
+        chip = channel * geometry.chips_per_channel + way
+        number = (chip * geometry.dies_per_chip + die) * geometry.planes_per_die + plane
+        valid = np.array(valid_pages[number % len(valid_pages)], dtype=np.int64)
+        first = number * geometry.blocks_per_plane
+        memory.blocks["valid"][first : first + len(valid)] = valid
+        memory.blocks["written"][first : first + len(valid)] = pages
+        s["pool"][number] -= len(valid)
+        inside = np.arange(pages) < valid[:, None]
+        places = first * pages + np.flatnonzero(inside)
+        owners = lpa + geometry.planes * np.arange(len(places))
+        memory.tables[int(s["p2l"]) + places] = owners + 1
+        at = int(s["l2p"]) + 2 * owners
+        memory.tables[at] = places + 1
+        memory.tables[at + 1] = (1 << int(s["sectors"])) - 1

@@ -9,7 +9,8 @@
 * Write cache. Pages enter it in order while the sectors on their way from it to flash are fewer than one page per plane
   holds; the rest waits, first come first served. A page that is not in the cache yet goes to flash at once, and leaves
   the cache when programmed. One that is in the cache is changed there, and written when it is the oldest and room is
-  needed. The request is done when all its pages are in the cache's memory, one access after the other. Reads take from
+  needed. The request is done when all its pages are in the cache's memory, one access after the other, the rows of an
+  access in the memory's channels in turn. Reads take from
   it what it holds, page by page; a page of which it holds only part is read from flash for the rest.
 * Mapping. Logical pages go to channel, chip, die, plane in turn. The table is kept in mapping pages in flash; the
   controller holds the entries used last. A missing entry costs a read of its mapping page, shared by all that need
@@ -24,10 +25,9 @@
   Where the drive allows it, a read interrupts an erase or program of which enough is left; that goes on when the chip
   is idle.
 * Collection. In a plane with few free blocks the block with the fewest valid pages is emptied and erased, its pages
-  moved to a block of their own: of all blocks, or of log2(blocks) drawn at random if one of
-  them would free a page. Blocks that are open, in use by an
-  operation, or collected already are passed over. User writes wait while free blocks are fewer still. The free block
-  erased least often is opened next.
+  moved to a block of their own: of all blocks, or of log2(blocks) different ones drawn at random, free ones among them,
+  if one of those would free a page. Blocks that are open, in use by an operation, or collected already are passed over.
+  User writes wait while free blocks are fewer still. The free block erased least often is opened next.
 * Wear levelling, where the drive has it. When a block has been erased, and more than so many times more than the full
   block of its plane erased least often, that one is emptied too, one at a time in a plane, into the free block erased
   most often; what is left of that is for the next such block. One free block is kept for it meanwhile.
@@ -39,7 +39,6 @@ cache's treatment of pages written again, and collections that never give up for
 from __future__ import annotations
 
 import heapq
-import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -190,10 +189,17 @@ class _Run(Chips):
 
     def use_memory(self, r: int, pages: int, size_bytes: int) -> None:
         cache = self.drive.cache
-        rows = max(1, math.ceil(size_bytes / cache.row_bytes))
-        access = rows * nearest_ns(cache.t_rcd_ns + cache.t_cl_ns) + (rows - 1) * nearest_ns(cache.t_rp_ns)
-        access += (size_bytes * nearest_ns(1e6 / (cache.rate_MTps * cache.width_bytes)) + 500) // 1000
-        self.memory_free = max(self.now, self.memory_free) + access
+        rows = [cache.row_bytes] * (size_bytes // cache.row_bytes)
+        if size_bytes % cache.row_bytes:
+            rows.append(size_bytes % cache.row_bytes)
+        busy = []
+        for channel in range(cache.channels):
+            mine = rows[channel :: cache.channels]
+            opened = len(mine) * nearest_ns(cache.t_rcd_ns + cache.t_cl_ns)
+            opened += (len(mine) - 1) * nearest_ns(cache.t_rp_ns)
+            moved = (sum(mine) * nearest_ns(1e6 / (cache.rate_MTps * cache.width_bytes)) + 500) // 1000
+            busy.append(opened + moved if mine else 0)
+        self.memory_free = max(self.now, self.memory_free) + max(busy)
         self.post(self.memory_free, "stored", r, pages)
 
     def admit(self, r: int) -> bool:
@@ -286,8 +292,9 @@ class _Run(Chips):
 
     def prepare(self) -> None:
         table, plan = self.table, self.plan
-        most = 2 * max(plan.used_pages, plan.occupied_pages) + 2 * plan.outstanding_pages + 2
-        table.entries = min(self.drive.mapping_entries, most)
+        table.entries = min(self.drive.mapping_entries, plan.most_entries)
+        if plan.valid_pages:
+            table.fill(plan.valid_pages)
         for number in range(len(table.planes)):
             for use in ("data", "map", "moved"):
                 table.open_block(number, use)

@@ -171,13 +171,15 @@ class Table:
         def fits(name: int) -> bool:
             return plane.blocks[name].idle
 
-        names: list[int] = []
+        drawn: list[int] = []
         tries, wanted = 0, max(1, len(plane.blocks).bit_length() - 1)
-        while collection.policy == "random-greedy" and len(names) < wanted and tries < 8 * len(plane.blocks):
+        while collection.policy == "random-greedy" and len(drawn) < wanted and tries < 8 * len(plane.blocks):
             tries += 1
-            self.pick_rng, drawn = below(self.pick_rng, len(plane.blocks))
-            if fits(first + drawn):
-                names.append(first + drawn)
+            self.pick_rng, number_drawn = below(self.pick_rng, len(plane.blocks))
+            block = plane.blocks[first + number_drawn]
+            if block.state in ("closed", "free") and block.busy == 0 and first + number_drawn not in drawn:
+                drawn.append(first + number_drawn)
+        names = [name for name in drawn if fits(name)]
         if all(plane.blocks[name].valid == self.pages for name in names):
             names += [name for name in plane.blocks if fits(name)]
         best = min(names, key=lambda name: plane.blocks[name].valid, default=first)
@@ -385,6 +387,26 @@ class Table:
         self.erased(number, name)
 
     pending = 0
+
+    def fill(self, valid_pages: tuple[tuple[int, ...], ...]) -> None:
+        """The state that a workload starts from, page by page."""
+        full: list[list[tuple[int, int]]] = []  # of each plane, the places that hold valid pages
+        for number, plane in enumerate(self.planes):
+            valid = valid_pages[number % len(valid_pages)]
+            first = min(plane.blocks)
+            for name in range(first, first + len(valid)):
+                plane.blocks[name].state = "closed"
+                plane.blocks[name].owners = [None] * self.pages
+            full.append([(first + b, page) for b, pages in enumerate(valid) for page in range(pages)])
+        lpa = 0
+        while any(full):
+            number = self.plane_of(lpa)
+            if full[number]:
+                name, page = full[number].pop(0)
+                self.planes[number].blocks[name].owners[page] = ("data", lpa)
+                self.where["data", lpa] = (number, name, page)
+                self.written[lpa] = 2 ** (self.drive.geometry.page_bytes // 512) - 1
+            lpa += 1
 
     def erased(self, number: int, name: int) -> None:
         old = self.planes[number].blocks[name]

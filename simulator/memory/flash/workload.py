@@ -24,6 +24,9 @@ class DriveWorkload:
     ``working_set`` is the share of the logical space that requests go to, from its start. Before the clock starts the
     first ``occupancy`` of the logical space is written once, in order, and then pages of the working set at random,
     ``overwrites`` times its size. Pages read that were never written are where a drive filled in order has them.
+    With ``valid_pages`` the drive starts from a stated state instead of an empty one: for each plane in turn (the first
+    again after the last), the valid pages of every block that is full when the clock starts, in the order in which they
+    were filled. Those pages hold the plane's first logical pages; the rest of their blocks is invalid.
 
     The run ends after ``seconds``, or when ``requests`` are done if given. ``cached`` sends writes through the drive's
     write cache; ``ideal_mapping`` keeps the whole mapping table on the controller, as is also done where it fits.
@@ -43,6 +46,7 @@ class DriveWorkload:
     overwrites: float = 0.0
     cached: bool = True
     inside: bool = False
+    valid_pages: tuple[tuple[int, ...], ...] = ()
 
     @property
     def writes(self) -> bool:
@@ -72,8 +76,26 @@ def check_workload(drive: Drive, workload: DriveWorkload) -> None:
     if units(drive, workload) < 1:
         held = int(workload.working_set * drive.logical_pages) * drive.geometry.page_bytes
         raise InputError(f"requests of {workload.size_bytes:,} bytes", f"at most the {held:,} bytes used", "size_bytes")
+    _check_valid_pages(drive, workload)
     whole = whole_table(drive, ideal_mapping=workload.ideal_mapping)
     check_outstanding(drive, most_pages(drive, workload) * workload.queue_depth, whole=whole)
+
+
+def _check_valid_pages(drive: Drive, workload: DriveWorkload) -> None:
+    """Raise `InputError` where the drive cannot be in the state to start from."""
+    geometry = drive.geometry
+    most_blocks = geometry.blocks_per_plane - 4  # three are open, and one is free
+    most_pages = drive.logical_pages // geometry.planes
+    if workload.valid_pages and workload.occupancy > 0:
+        raise InputError(f"found {workload.occupancy} with valid_pages", "0, the state being given", "occupancy")
+    for plane in workload.valid_pages:
+        if len(plane) > most_blocks:
+            raise InputError(f"found {len(plane)} full blocks", f"at most {most_blocks} of a plane", "valid_pages")
+        for pages in plane:
+            if not 0 <= pages <= geometry.pages_per_block:
+                raise InputError(f"found {pages} pages", f"0 to {geometry.pages_per_block} of a block", "valid_pages")
+        if sum(plane) > most_pages:
+            raise InputError(f"found {sum(plane):,} valid pages", f"at most {most_pages:,} of a plane", "valid_pages")
 
 
 def check_depth(drive: Drive, queue_depth: int) -> None:

@@ -132,6 +132,7 @@ def refused_in_one_sentence(
         assert len(str(error)) < 600, f"seed {seed}: {error}"
         assert "\n" not in str(error), f"seed {seed}: {error}"
         unstructured = error.problem.startswith(("not YAML", "a tab", "nothing but", "the file is", "the key"))
+        unstructured |= ":" not in "".join(lines)  # cut down to a word: the whole document is refused, not a field
         assert error.field or unstructured, f"seed {seed}: {error}"
     return refused
 

@@ -121,6 +121,11 @@ def test_a_wrong_field_is_refused_with_this_text(old: str, new: str, message: st
             "small.yaml:29: links.ddr: 'ddr' is a tier's name too; expected another name for the link",
         ),
         (
+            "  core:",
+            "  disk:",
+            "small.yaml:3: engines.disk: 'disk' is a tier's name too; expected another name for the engine",
+        ),
+        (
             "home: ddr",
             "home: drr",
             "small.yaml:5: engines.core.home: unknown tier 'drr'; expected one of cache, ddr, disk; "

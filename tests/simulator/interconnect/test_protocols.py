@@ -23,6 +23,7 @@ from workloads.errors import InputError
         ("nvlink-4", 450e9),
         ("nvlink-4-x2", 50e9),
         ("connectx-7-ndr", 50e9),
+        ("8*pcie-4.0-x4", 8 * 16e9 * 4 * 128 / 130 / 8),
     ],
 )
 def test_names_stand_for_line_rates(name: str, rate: float) -> None:

@@ -39,6 +39,7 @@ def small_drive(
     fetched: int = 512,
     commands_first: bool = False,
     static_threshold: int | None = None,
+    cache_channels: int = 1,
 ) -> Drive:
     """A drive of ``channels`` x ``chips`` x ``dies`` x ``planes``, made up for tests."""
     return Drive(
@@ -69,6 +70,7 @@ def small_drive(
         ),
         cache=Cache(
             capacity_bytes=cache_bytes,
+            channels=cache_channels,
             rate_MTps=800,
             width_bytes=4,
             row_bytes=8192,

@@ -44,6 +44,22 @@ def test_what_the_default_drive_implies() -> None:
     assert drive.endurance_bytes == 10000 * 2**26 * 8192
 
 
+def test_an_access_of_the_cache_takes_its_rows_in_turn() -> None:
+    cache = load_drive("ssd-mqsim-default").cache
+    # One channel of 200 MB/s: 26 ns to open a row, 5 ns a byte. MQSim gives the same (estimate_dram_access_time).
+    assert cache.access_ns(4096) == pytest.approx(26 + 20480)
+    assert cache.access_ns(8192) == pytest.approx(26 + 40960)
+    # 16 rows, eight in each of two channels: 8 x 26 + 7 x 13 + 8 x 40960; MQSim 26 + 8 x (40960 + 13) + 26.
+    assert cache.access_ns(131072) == pytest.approx(208 + 91 + 327680)
+    assert cache.access_ns(131072) == pytest.approx(26 + 8 * 40973 + 26, rel=1e-3)
+    # Three rows, the last half full: the first channel has rows 0 and 2, the second row 1.
+    assert cache.access_ns(20480) == pytest.approx(2 * 26 + 13 + (8192 + 4096) * 5)
+    # Four rows, the last half full: that is the second channel's, and the first has two whole ones.
+    assert cache.access_ns(28672) == pytest.approx(2 * 26 + 13 + 16384 * 5)
+    one = cache.model_copy(update={"channels": 1})
+    assert one.access_ns(20480) == pytest.approx(3 * 26 + 2 * 13 + 20480 * 5)
+
+
 @pytest.mark.parametrize(
     ("page", "kinds", "kind"),
     [(7, 1, 0), (0, 2, 0), (1, 2, 1), (5, 3, 0), (6, 3, 1), (8, 3, 0), (10, 3, 1), (12, 3, 2)],
@@ -81,6 +97,10 @@ def test_a_file_of_ones_own_and_what_is_wrong_with_it(tmp_path: Path) -> None:
         ({"working_set": 0.0}, "working_set"),
         ({"overwrites": -1.0}, "overwrites"),
         ({"seed": -1}, "seed"),
+        ({"valid_pages": ((1,),), "occupancy": 0.5}, "occupancy"),
+        ({"valid_pages": ((1,) * 13,)}, "valid_pages"),  # 16 blocks a plane, of which three are open and one is free
+        ({"valid_pages": ((1, 9),)}, "valid_pages"),  # 8 pages a block
+        ({"valid_pages": ((), (8,) * 12)}, "valid_pages"),  # 96 pages, of the 89 that the host sees of a plane
     ],
 )
 def test_workloads_that_are_refused(changes: dict[str, object], field: str) -> None:

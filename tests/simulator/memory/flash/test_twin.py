@@ -89,6 +89,7 @@ DRIVES = st.fixed_dictionaries(
         "fetched": st.sampled_from([3, 512]),
         "commands_first": st.booleans(),
         "static_threshold": st.sampled_from([None, 1, 3]),
+        "cache_channels": st.integers(1, 3),
     }
 )
 
@@ -102,6 +103,22 @@ def test_kernel_is_the_twin(drive: dict[str, Any], workload: dict[str, Any], sus
     if not asked.ideal_mapping and built.mapping_entries < 10 * asked.queue_depth + 2:
         asked = DriveWorkload(**{**workload, "queue_depth": 1, "size_bytes": 4096})
     compare(built, asked)
+
+
+@settings(max_examples=25, deadline=None)
+@given(drive=DRIVES, workload=WORKLOADS, data=st.data())
+def test_kernel_is_the_twin_from_a_stated_state(
+    drive: dict[str, Any], workload: dict[str, Any], data: st.DataObject
+) -> None:
+    built = small_drive(**drive)
+    pages = built.geometry.pages_per_block
+    room = built.logical_pages // built.geometry.planes // pages  # blocks, were all their pages valid
+    plane = st.lists(st.integers(0, pages), max_size=room).map(tuple)
+    state = data.draw(st.lists(plane, min_size=1, max_size=3).map(tuple))
+    asked = {**workload, "occupancy": 0.0, "valid_pages": state}
+    if not asked["ideal_mapping"] and built.mapping_entries < 10 * asked["queue_depth"] + 2:
+        asked.update(queue_depth=1, size_bytes=4096)
+    compare(built, DriveWorkload(**asked))
 
 
 REQUESTS = st.lists(
