@@ -9,6 +9,7 @@ import typer
 
 from dse.cli.cascade import app as cascade_app
 from dse.cli.memory import app as memory_app
+from dse.cli.plan import app as plan_app
 
 __all__ = ["app"]
 
@@ -23,6 +24,7 @@ app = typer.Typer(
 
 app.add_typer(cascade_app)
 app.add_typer(memory_app)
+app.add_typer(plan_app)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
@@ -236,11 +238,15 @@ def schema(
 
 @app.command()
 def validate(
-    measurements: Annotated[Path, typer.Argument(help="A CSV file of measured latencies.")],
-    report: Annotated[Path | None, typer.Option(help="Write the accuracy report (Markdown) to this file.")] = None,
+    measurements: Annotated[
+        Path, typer.Argument(help="A CSV file of measurements, of other simulators' runs or of published figures.")
+    ],
+    report: Annotated[
+        Path | None, typer.Option(help="Write its parts of the accuracy report (Markdown) to this file; others stay.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Error of our predictions per operation, phase and GPU."""
+    """Error of our predictions beside measurements, runs of other simulators or published figures."""
     from dse.cli.validate import run_validate
 
     run_validate(measurements, report=report, as_json=json)

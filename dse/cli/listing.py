@@ -77,6 +77,43 @@ def _drives() -> list[Row]:
     return [asdict(row) for row in drive_rows()]
 
 
+def _pim() -> list[Row]:
+    from simulator.memory.pim.presets import load_pim, pim_names
+
+    rows = []
+    for name in pim_names():
+        pim = load_pim(name)
+        row = {"name": name, "dram": pim.dram.name, "channels": pim.channels, "units": pim.units, "level": pim.level}
+        row |= {"capacity_bytes": pim.channels * pim.dram.capacity_bytes}
+        row |= {"inside_bytes_per_s": pim.inside_bytes_per_s, "outside_bytes_per_s": pim.outside_bytes_per_s}
+        rows.append(row | {"operations_per_s": 2 * pim.multiply_adds_per_s, "note": pim.note})
+    return rows
+
+
+def _arrays() -> list[Row]:
+    from simulator.memory.arrays.devices import array_names, load_array
+
+    rows = []
+    for name in array_names():
+        array = load_array(name)
+        row = {"name": name, "kind": array.kind, "tiles": array.tiles, "rows": array.rows, "columns": array.columns}
+        rows.append(row | {"note": array.note})
+    return rows
+
+
+def _links() -> list[Row]:
+    from simulator.interconnect.links import protocol_efficiency
+    from simulator.interconnect.protocols import EXAMPLES, link_type
+
+    rows = []
+    for name in EXAMPLES:
+        link = link_type(name)
+        row = {"name": name, "rate_bytes_per_s": link.rate_bytes_per_s, "latency_s": link.latency_s}
+        row |= {"payload_bytes": link.packets.payload_bytes, "header_bytes": link.packets.header_bytes}
+        rows.append(row | {f"efficiency_{size}_B": protocol_efficiency(link, size) for size in (64, 4096)})
+    return rows
+
+
 LISTS: dict[str, Callable[[], list[Row]]] = {
     "models": _models,
     "systems": _systems,
@@ -84,6 +121,9 @@ LISTS: dict[str, Callable[[], list[Row]]] = {
     "cascades": _cascades,
     "devices": _devices,
     "drives": _drives,
+    "pim": _pim,
+    "arrays": _arrays,
+    "links": _links,
 }
 
 

@@ -1,23 +1,26 @@
-"""``tiercade memory run`` on a drive: options become a workload; what the drive did becomes a document."""
+"""``tiercade memory run`` on a drive: options become a workload or a trace; what the drive did becomes a document."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from dse.cli.output import print_document
 from hw.spec.quantity import BYTES, parse_quantity
-from simulator.memory.flash.drives import drive_names, load_drive
+from simulator.memory.flash.drive import Drive
+from simulator.memory.flash.drives import load_drive
 from simulator.memory.flash.workload import PATTERNS, DriveWorkload, check_workload
-from workloads.documents import read_document
 from workloads.errors import InputError
 
-__all__ = ["DriveOptions", "is_drive", "refuse_for_dram", "run_drive"]
+__all__ = ["DriveOptions", "run_drive"]
 
 _FLAGS = {"size_bytes": "--size", "queue_depth": "--queue-depth", "pattern": "--pattern", "seconds": "--seconds"}
 _FLAGS |= {"occupancy": "--occupancy", "requests": "--requests", "seed": "--seed", "working_set": "--occupancy"}
+_FLAGS_OF_TRACE = {**_FLAGS, "first_bytes": "--trace", "size_bytes": "--trace", "arrival_s": "--trace"}
+_TRACE_DEPTH = 32
 
 
 @dataclass(frozen=True)
@@ -26,42 +29,32 @@ class DriveOptions:
 
     device: str
     pattern: str | None
+    trace: Path | None
     size: str | None
     queue_depth: int | None
     seconds: float | None
     occupancy: float | None
     ideal_mapping: bool
+    inside: bool
     requests: int | None
     seed: int
 
 
-def is_drive(device: str) -> bool:
-    """Whether ``device`` names a bundled drive, or a file that describes one."""
-    if device in drive_names():
-        return True
-    if not device.lower().endswith((".yaml", ".yml", ".json")):
-        return False
-    return {"geometry", "cells"} <= read_document(device).value.keys()
-
-
-def refuse_for_dram(options: DriveOptions) -> None:
-    """Raise `InputError` for options that only drives take."""
-    for name in ("size", "queue_depth", "seconds", "occupancy"):
-        if getattr(options, name) is not None:
-            raise InputError(
-                "means nothing for DRAM", "a drive, such as ssd-mqsim-default", f"--{name.replace('_', '-')}"
-            )
-    if options.ideal_mapping:
-        raise InputError("means nothing for DRAM", "a drive, such as ssd-mqsim-default", "--ideal-mapping")
-    if options.pattern in PATTERNS:
-        raise InputError(f"{options.pattern!r} is a pattern of drives", "a drive, or a pattern of DRAM", "--pattern")
-
-
 def run_drive(options: DriveOptions, *, as_json: bool) -> None:
     """Ask the drive and print what it did. Raises `InputError` that names the option."""
+    if options.pattern is not None and options.trace is not None:
+        raise InputError("stands beside --trace", "either --pattern or --trace", "--pattern")
     drive = load_drive(options.device)
+    found = _from_pattern(drive, options) if options.trace is None else _from_trace(drive, options.trace, options)
+    if as_json:
+        print_document(found)
+    else:
+        _print(found)
+
+
+def _from_pattern(drive: Drive, options: DriveOptions) -> dict[str, Any]:
     if options.pattern is None:
-        raise InputError("is missing", f"one of {', '.join(PATTERNS)}", "--pattern")
+        raise InputError("is missing", f"one of {', '.join(PATTERNS)}, or --trace", "--pattern")
     workload = DriveWorkload(
         pattern=options.pattern,  # type: ignore[arg-type]
         size_bytes=_bytes(options.size or "4 KiB"),
@@ -71,6 +64,7 @@ def run_drive(options: DriveOptions, *, as_json: bool) -> None:
         requests=options.requests,
         seed=options.seed,
         occupancy=options.occupancy or 0.0,
+        inside=options.inside,
     )
     try:
         check_workload(drive, workload)
@@ -85,14 +79,50 @@ def run_drive(options: DriveOptions, *, as_json: bool) -> None:
         "size_bytes": workload.size_bytes,
         "queue_depth": workload.queue_depth,
         "ideal_mapping": workload.ideal_mapping,
+        "inside": workload.inside,
         "requests": result.requests,
         "seconds": result.seconds,
     }
-    found = {**asked, **document(result)}
-    if as_json:
-        print_document(found)
-    else:
-        _print(found)
+    return {**asked, **document(result)}
+
+
+def _from_trace(drive: Drive, file: Path, options: DriveOptions) -> dict[str, Any]:
+    for name in ("size", "seconds", "requests"):
+        if getattr(options, name) is not None:
+            raise InputError("means nothing for a trace", "--pattern beside it", f"--{name}")
+    from simulator.memory.flash.run import document
+    from simulator.memory.flash.trace import simulate_trace
+    from simulator.memory.flash.trace_files import read_trace
+
+    depth = _TRACE_DEPTH if options.queue_depth is None else options.queue_depth
+    trace = read_trace(file, queue_depth=depth)
+    try:
+        result = simulate_trace(
+            drive,
+            trace,
+            occupancy=options.occupancy or 0.0,
+            ideal_mapping=options.ideal_mapping,
+            inside=options.inside,
+            seed=options.seed,
+        )
+    except InputError as error:
+        if error.file is not None:
+            raise
+        raise replace(error, field=_FLAGS_OF_TRACE.get(error.field or "", error.field)) from None
+    asked = {
+        "device": drive.name,
+        "trace": str(file),
+        "arrivals": "as fast as they are taken" if trace.arrival_s is None else "at their times",
+        "queue_depth": depth,
+        "ideal_mapping": options.ideal_mapping,
+        "inside": options.inside,
+        "requests": result.requests,
+        "reads": int((~trace.writes).sum()),
+        "writes": int(trace.writes.sum()),
+        "size_bytes": int(trace.size_bytes.sum()),
+        "seconds": result.seconds,
+    }
+    return {**asked, **document(result)}
 
 
 def _bytes(text: str) -> int:
@@ -109,15 +139,18 @@ def _print(found: dict[str, Any]) -> None:
     from dse.reports.table import print_rows
     from dse.reports.units_text import engineering, number_text, seconds_text
 
-    typer.echo(
-        f"{found['pattern']} of {found['size_bytes']:,} bytes on {found['device']}, "
-        f"{found['queue_depth']} outstanding, {found['requests']:,} requests"
-    )
+    if "trace" in found:
+        what = f"{found['trace']}, {found['size_bytes']:,} bytes, sent {found['arrivals']},"
+    else:
+        what = f"{found['pattern']} of {found['size_bytes']:,} bytes"
+    where = f"inside {found['device']}" if found["inside"] else f"on {found['device']}"
+    typer.echo(f"{what} {where}, {found['queue_depth']} outstanding, {found['requests']:,} requests")
     typer.echo("")
     figures = {
         "requests per second": number_text(found["iops"]),
         "bandwidth": engineering(found["bandwidth_bytes_per_s"], "B/s"),
         "mean latency": seconds_text(found["mean_latency_s"]),
+        "median, 99th percentile": f"{seconds_text(found['median_latency_s'])}, {seconds_text(found['p99_latency_s'])}",
         "mapping table": "whole on the controller" if found["ideal_mapping"] else "cached, misses read from flash",
         "speed": f"{number_text(found['page_ops_per_cpu_s'])} page operations per second of processor time",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from simulator.memory.dram.explain import Explanation
     from simulator.memory.dram.run import Run
 
-__all__ = ["MemoryOptions", "Prepared", "document", "machine", "prepare", "run_memory"]
+__all__ = ["MemoryOptions", "Prepared", "check_policies", "document", "machine", "prepare", "run_memory"]
 
 _MOST_REQUESTS = 10**12
 _MOST_CHANNELS = 1024
@@ -79,6 +80,15 @@ class Prepared:
     stream: Stream
     count: int
     requests: str
+
+
+def check_policies(given: Iterable[str], *, scheduler: str, page: str) -> None:
+    """Raise `InputError` for a number that only another scheduler or page policy than the one chosen takes."""
+    if "hit_cap" in given and scheduler != "capped":
+        raise InputError(f"means nothing with scheduler {scheduler}", "--scheduler capped beside it", "--hit-cap")
+    if "timeout_ticks" in given and page not in ("timeout", "adaptive"):
+        expected = "--page timeout or --page adaptive beside it"
+        raise InputError(f"means nothing with page policy {page}", expected, "--timeout-ticks")
 
 
 def run_memory(options: MemoryOptions, *, as_json: bool) -> None:
