@@ -11,7 +11,9 @@ from simulator.memory.compiled import sources_stamp
 from simulator.memory.flash.kernel_base import (
     lru_reset,
     next_event,
+    part,
     post,
+    post_in_lane,
     random_below,
 )
 from simulator.memory.flash.kernel_chip import (
@@ -32,6 +34,7 @@ from simulator.memory.flash.kernel_host import (
     DOORBELL,
     ENTRY,
     FETCH,
+    FIRMWARE,
     REQUEST_ARRIVED,
     STORED,
     completed,
@@ -71,16 +74,17 @@ __all__ = ["FINISHED", "OUT_OF_BLOCKS", "STUCK", "prepare", "run_kernel"]
 
 FINISHED, STUCK, OUT_OF_BLOCKS = 0, 1, FULL
 _Q_MOVE, _Q_WRITE = 3, 5
+_WHERE, _LEAVING = 0, 5
 _DATA, _MAPPING, _MOVED, _COLD = range(4)
 
 
-@njit
+@part
 def _page_moved(s, tx, blk, block):  # type: ignore[no-untyped-def]
     blk[block].left -= 1
     maybe_erase(s, tx, blk, block)
 
 
-@njit
+@part
 def _erased(s, blk, block):  # type: ignore[no-untyped-def]
     plane = block // s.blocks
     blk[block].written = 0
@@ -95,7 +99,7 @@ def _erased(s, blk, block):  # type: ignore[no-untyped-def]
         s.collecting[plane] -= 1
 
 
-@njit
+@part
 def _finished(s, tx, blk, m, op):  # type: ignore[no-untyped-def]
     """An operation is done, its data moved."""
     kind, block = tx[op].kind, tx[op].block
@@ -124,8 +128,9 @@ def _finished(s, tx, blk, m, op):  # type: ignore[no-untyped-def]
             collect(s, tx, blk, m, plane)
         level(s, tx, blk, m, plane, blk[block].erases)
         return
-    blk[block].busy -= 1
-    maybe_erase(s, tx, blk, block)
+    if s.writes:
+        blk[block].busy -= 1
+        maybe_erase(s, tx, blk, block)
     if kind == USER_READ:
         served(s, tx[op].request, 1)
     elif kind == MERGE_READ:
@@ -138,14 +143,14 @@ def _finished(s, tx, blk, m, op):  # type: ignore[no-untyped-def]
     elif kind == USER_WRITE:
         written(s, tx, blk, m, op)
     elif kind == MAP_WRITE:
-        m[s.tp_leaving + tx[op].lpa] -= 1
+        m[s.tp + 8 * tx[op].lpa + _LEAVING] -= 1
     elif kind == MOVE_WRITE:
         _page_moved(s, tx, blk, tx[op].request)
     if s.stop_head[plane] >= 0 and s.collecting[plane] == 0:
         collect(s, tx, blk, m, plane)
 
 
-@njit
+@part
 def _write_before(s, tx, blk, m, lpa):  # type: ignore[no-untyped-def]
     """Write ``lpa`` before the clock starts; collections are finished on the spot."""
     at = s.l2p + 2 * lpa
@@ -162,7 +167,7 @@ def _write_before(s, tx, blk, m, lpa):  # type: ignore[no-untyped-def]
         collect(s, tx, blk, m, plane)
 
 
-@njit
+@part
 def _emptied_before(s, tx, blk, m, block):  # type: ignore[no-untyped-def]
     """Move what is valid in ``block`` and erase it, before the clock starts."""
     for ppa in range(block * s.pages, (block + 1) * s.pages):
@@ -173,7 +178,7 @@ def _emptied_before(s, tx, blk, m, block):  # type: ignore[no-untyped-def]
     _erased(s, blk, block)
 
 
-@njit
+@part
 def _prepare(s, tx, blk, m):  # type: ignore[no-untyped-def]
     """Open blocks, the mapping table in flash, and what was written before the clock starts."""
     lru_reset(m, s.cmt, s.cmt_n)
@@ -186,7 +191,7 @@ def _prepare(s, tx, blk, m):  # type: ignore[no-untyped-def]
             open_block(s, blk, plane, use)
         s.open[plane, _COLD] = -1
     for t in range(s.mapping_pages):
-        m[s.tp_where + t] = take_page(s, tx, blk, m, plane_of(s, t), _MAPPING, -t - 1) + 1
+        m[s.tp + 8 * t + _WHERE] = take_page(s, tx, blk, m, plane_of(s, t), _MAPPING, -t - 1) + 1
     for lpa in range(s.occupied):
         _write_before(s, tx, blk, m, lpa)
         if s.status != 0:
@@ -199,7 +204,7 @@ def _prepare(s, tx, blk, m):  # type: ignore[no-untyped-def]
     return s.status
 
 
-@njit
+@part
 def _run(s, tx, blk, m, q):  # type: ignore[no-untyped-def]
     s.timed = 1
     if s.open_loop:
@@ -212,11 +217,10 @@ def _run(s, tx, blk, m, q):  # type: ignore[no-untyped-def]
         else:
             s.r_next[r] = s.free_slot
             s.free_slot = r
-    while s.events > 0:
-        if s.ev_time[0] > s.stop_ns:
-            s.now = s.stop_ns
-            return FINISHED
+    while True:
         kind, argument = next_event(s)
+        if kind < 0:
+            return FINISHED if s.stopped else STUCK
         if kind == COMMAND_SENT:
             command_sent(s, tx, argument)
         elif kind == DONE_INSIDE:
@@ -228,8 +232,8 @@ def _run(s, tx, blk, m, q):  # type: ignore[no-untyped-def]
                     free_operation(s, tx, op)
                 chip_idle(s, chip)
         elif kind == MOVED_OUT:
-            chip = tx[argument].plane // s.planes_per_chip
-            channel = chip // s.chips_per_channel
+            chip = s.chip_at[tx[argument].plane]
+            channel = s.channel_at[chip]
             s.chip_out[chip] -= 1
             if s.chip_out[chip] == 0:
                 chip_idle(s, chip)
@@ -253,7 +257,7 @@ def _run(s, tx, blk, m, q):  # type: ignore[no-untyped-def]
             if s.r_write[argument]:
                 send_up(s, s.ask_ns, ASKED, argument)
             elif s.command_ns > 0:
-                post(s, s.now + s.command_ns, DATA_HERE, argument)
+                post_in_lane(s, FIRMWARE, s.now + s.command_ns, DATA_HERE, argument)
             else:
                 start(s, tx, blk, m, argument)
         elif kind == ASKED:
@@ -277,17 +281,16 @@ def _run(s, tx, blk, m, q):  # type: ignore[no-untyped-def]
             channel += 1
         if s.status != 0:
             return s.status
-    return STUCK
 
 
-_SOURCES = ("kernel.py", "kernel_base.py", "kernel_chip.py", "kernel_ftl.py", "kernel_host.py", "kernel_space.py")
+_SOURCES = tuple(f"kernel{part}.py" for part in ("", "_base", "_chip", "_ftl", "_host", "_space"))
 _SOURCES += ("plan.py", "state.py")
 
 
 def _cached(stamp: int) -> Callable[..., int]:
     """Both entries in one, kept compiled on disk; ``stamp`` as `simulator.memory.compiled` says."""
 
-    @njit(cache=True, nogil=True)
+    @njit(cache=True, nogil=True, error_model="numpy")
     def enter(state, tx, blk, m, q, run):  # type: ignore[no-untyped-def]
         if stamp < 0:
             raise ValueError("no sources")

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from numba import njit
 
+from simulator.memory.flash.state import LANE_ROOM, LANES
+
 __all__ = [
+    "ENTRIES",
+    "FLAG",
+    "OWN",
+    "STRIDE",
+    "count_bits",
     "lru_add",
     "lru_drop",
     "lru_find",
@@ -12,17 +19,24 @@ __all__ = [
     "lru_reset",
     "lru_use",
     "next_event",
+    "part",
     "post",
+    "post_in_lane",
     "random_below",
 ]
 
-_COUNT, _NEWEST, _OLDEST, _FREE, _HEADER = range(5)
+part = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[call-overload]
+"""For functions that only compiled code calls, and that divide by nothing that may be 0."""
+
+ENTRIES, STRIDE, FLAG, OWN = 8, 8, 3, 4
+_COUNT, _NEWEST, _OLDEST, _FREE = range(4)
+_NEWER, _OLDER = 1, 2
 _MULTIPLIER = 6364136223846793005
 _INCREMENT = 1442695040888963407
 _SIGN = 1 << 63
 
 
-@njit
+@part
 def random_below(rng, n):  # type: ignore[no-untyped-def]
     """The next state of a 64-bit linear congruential generator (Knuth's MMIX constants) and a number below ``n``.
 
@@ -34,136 +48,178 @@ def random_below(rng, n):  # type: ignore[no-untyped-def]
     return state, ((state >> 11) & 0x1FFFFFFFFFFFFF) % n
 
 
-@njit
+@part
 def post(s, time, kind, argument):  # type: ignore[no-untyped-def]
     """An event at ``time``; events of one time happen in the order they were posted."""
     seq = s.seq
     s.seq = seq + 1
     i = s.events
     s.events = i + 1
+    _rise(s, i, time, seq, kind + 16 * argument)
+
+
+@part
+def post_in_lane(s, lane, time, kind, argument):  # type: ignore[no-untyped-def]
+    """As `post`, for events that are posted in the order of their times: those of one lane."""
+    seq = s.seq
+    s.seq = seq + 1
+    i = s.lane_tail[lane] & (LANE_ROOM - 1)
+    s.lane_tail[lane] += 1
+    s.lane_time[lane, i] = time
+    s.lane_seq[lane, i] = seq
+    s.lane_what[lane, i] = kind + 16 * argument
+
+
+@part
+def _rise(s, i, time, seq, what):  # type: ignore[no-untyped-def]
     while i > 0:
         parent = (i - 1) >> 1
-        if s.ev_time[parent] <= time:
+        above = s.ev_time[parent]
+        if above < time or (above == time and s.ev_seq[parent] < seq):
             break
-        s.ev_time[i] = s.ev_time[parent]
+        s.ev_time[i] = above
         s.ev_seq[i] = s.ev_seq[parent]
         s.ev_what[i] = s.ev_what[parent]
         i = parent
     s.ev_time[i] = time
     s.ev_seq[i] = seq
-    s.ev_what[i] = kind + 16 * argument
+    s.ev_what[i] = what
 
 
-@njit
+@part
 def next_event(s):  # type: ignore[no-untyped-def]
-    """Take the earliest event off the heap: its kind and argument; the clock moves to its time."""
+    """Take the earliest event: its kind and argument, and the clock moves to its time; kind -1 when there is none, or
+    none before the run stops, where the clock then is."""
+    source = -2
+    time, seq = s.stop_ns, 0
+    if s.events > 0 and s.ev_time[0] <= time:
+        source, time, seq = -1, s.ev_time[0], s.ev_seq[0]
+    waiting = s.events
+    for lane in range(LANES):
+        head = s.lane_head[lane]
+        if head == s.lane_tail[lane]:
+            continue
+        waiting += 1
+        i = head & (LANE_ROOM - 1)
+        at = s.lane_time[lane, i]
+        if at < time or (at == time and (source == -2 or s.lane_seq[lane, i] < seq)):
+            source, time, seq = lane, at, s.lane_seq[lane, i]
+    if source == -2:
+        if waiting > 0:
+            s.now = s.stop_ns
+        s.stopped = waiting > 0
+        return -1, 0
+    s.now = time
+    if source >= 0:
+        what = s.lane_what[source, s.lane_head[source] & (LANE_ROOM - 1)]
+        s.lane_head[source] += 1
+        return what & 15, what >> 4
     what = s.ev_what[0]
-    s.now = s.ev_time[0]
     n = s.events - 1
     s.events = n
-    if n > 0:
-        time, seq, last = s.ev_time[n], s.ev_seq[n], s.ev_what[n]
-        i = 0
-        while True:
-            child = 2 * i + 1
-            if child >= n:
-                break
-            right = child + 1
-            if right < n and (
-                s.ev_time[right] < s.ev_time[child]
-                or (s.ev_time[right] == s.ev_time[child] and s.ev_seq[right] < s.ev_seq[child])
-            ):
-                child = right
-            if time < s.ev_time[child] or (time == s.ev_time[child] and seq < s.ev_seq[child]):
-                break
-            s.ev_time[i] = s.ev_time[child]
-            s.ev_seq[i] = s.ev_seq[child]
-            s.ev_what[i] = s.ev_what[child]
-            i = child
-        s.ev_time[i] = time
-        s.ev_seq[i] = seq
-        s.ev_what[i] = last
+    i, child = 0, 1
+    while child < n:  # the gap sinks to the end, and what was last rises from there: it seldom rises far
+        right = min(child + 1, n - 1)
+        first, second = s.ev_time[child], s.ev_time[right]
+        child += (second < first) | ((second == first) & (s.ev_seq[right] < s.ev_seq[child]))
+        s.ev_time[i] = s.ev_time[child]
+        s.ev_seq[i] = s.ev_seq[child]
+        s.ev_what[i] = s.ev_what[child]
+        i = child
+        child = 2 * i + 1
+    _rise(s, i, s.ev_time[n], s.ev_seq[n], s.ev_what[n])
     return what & 15, what >> 4
 
 
-# A cache of n entries at m[at]: header, then key, newer, older and flag of each entry, then a hash table of entry + 1.
+# A cache of n entries at m[at]: a header of 8, then 8 numbers for each entry, so that they lie in one line of a
+# processor's cache: key, newer, older, flag and two of the caller's; then a hash table of entry + 1.
 
 
-@njit
+@part
+def count_bits(bits):  # type: ignore[no-untyped-def]
+    """How many of the lower 32 bits are set: sums of neighbours, in fields of 2, 4, 8 bits, then all bytes."""
+    bits = bits & 0xFFFFFFFF
+    bits = bits - ((bits >> 1) & 0x55555555)
+    bits = (bits & 0x33333333) + ((bits >> 2) & 0x33333333)
+    bits = (bits + (bits >> 4)) & 0x0F0F0F0F
+    return ((bits * 0x01010101) & 0xFFFFFFFF) >> 24
+
+
+@part
 def lru_reset(m, at, n):  # type: ignore[no-untyped-def]
     """Empty the cache; free entries are chained through ``older``."""
     m[at + _COUNT] = 0
     m[at + _NEWEST] = -1
     m[at + _OLDEST] = -1
     m[at + _FREE] = 0
-    older = at + _HEADER + 2 * n
     for i in range(n):
-        m[older + i] = i + 1 if i + 1 < n else -1
+        m[at + ENTRIES + STRIDE * i + _OLDER] = i + 1 if i + 1 < n else -1
 
 
-@njit
+@part
 def _hash(key, mask):  # type: ignore[no-untyped-def]
-    return ((key * 0x9E3779B97F4A7C1) >> 20) & mask
+    """Keys that follow one another share a line of a processor's cache, by sixteens."""
+    return ((((key >> 4) * 0x9E3779B97F4A7C1) >> 20 << 4) + (key & 15)) & mask
 
 
-@njit
+@part
 def lru_find(m, at, n, mask, key):  # type: ignore[no-untyped-def]
     """The entry of ``key``, or -1."""
-    table = at + _HEADER + 4 * n
+    table = at + ENTRIES + STRIDE * n
     i = _hash(key, mask)
     while m[table + i] != 0:
         entry = m[table + i] - 1
-        if m[at + _HEADER + entry] == key:
+        if m[at + ENTRIES + STRIDE * entry] == key:
             return entry
         i = (i + 1) & mask
     return -1
 
 
-@njit
-def _unlink(m, at, n, entry):  # type: ignore[no-untyped-def]
-    newer, older = at + _HEADER + n, at + _HEADER + 2 * n
-    before, after = m[newer + entry], m[older + entry]
+@part
+def _unlink(m, at, entry):  # type: ignore[no-untyped-def]
+    base = at + ENTRIES
+    before, after = m[base + STRIDE * entry + _NEWER], m[base + STRIDE * entry + _OLDER]
     if before >= 0:
-        m[older + before] = after
+        m[base + STRIDE * before + _OLDER] = after
     else:
         m[at + _NEWEST] = after
     if after >= 0:
-        m[newer + after] = before
+        m[base + STRIDE * after + _NEWER] = before
     else:
         m[at + _OLDEST] = before
 
 
-@njit
-def _link(m, at, n, entry):  # type: ignore[no-untyped-def]
-    newer, older = at + _HEADER + n, at + _HEADER + 2 * n
+@part
+def _link(m, at, entry):  # type: ignore[no-untyped-def]
+    base = at + ENTRIES
     first = m[at + _NEWEST]
-    m[newer + entry] = -1
-    m[older + entry] = first
+    m[base + STRIDE * entry + _NEWER] = -1
+    m[base + STRIDE * entry + _OLDER] = first
     if first >= 0:
-        m[newer + first] = entry
+        m[base + STRIDE * first + _NEWER] = entry
     else:
         m[at + _OLDEST] = entry
     m[at + _NEWEST] = entry
 
 
-@njit
-def lru_use(m, at, n, entry):  # type: ignore[no-untyped-def]
+@part
+def lru_use(m, at, entry):  # type: ignore[no-untyped-def]
     """Make ``entry`` the newest."""
     if m[at + _NEWEST] != entry:
-        _unlink(m, at, n, entry)
-        _link(m, at, n, entry)
+        _unlink(m, at, entry)
+        _link(m, at, entry)
 
 
-@njit
+@part
 def lru_add(m, at, n, mask, key, flag):  # type: ignore[no-untyped-def]
     """A new entry for ``key``, the newest; there must be room."""
     entry = m[at + _FREE]
-    m[at + _FREE] = m[at + _HEADER + 2 * n + entry]
+    m[at + _FREE] = m[at + ENTRIES + STRIDE * entry + _OLDER]
     m[at + _COUNT] += 1
-    m[at + _HEADER + entry] = key
-    m[at + _HEADER + 3 * n + entry] = flag
-    _link(m, at, n, entry)
-    table = at + _HEADER + 4 * n
+    m[at + ENTRIES + STRIDE * entry] = key
+    m[at + ENTRIES + STRIDE * entry + FLAG] = flag
+    _link(m, at, entry)
+    table = at + ENTRIES + STRIDE * n
     i = _hash(key, mask)
     while m[table + i] != 0:
         i = (i + 1) & mask
@@ -171,11 +227,11 @@ def lru_add(m, at, n, mask, key, flag):  # type: ignore[no-untyped-def]
     return entry
 
 
-@njit
+@part
 def lru_drop(m, at, n, mask, entry):  # type: ignore[no-untyped-def]
     """Forget ``entry``; the hash table is closed up behind it."""
-    table = at + _HEADER + 4 * n
-    i = _hash(m[at + _HEADER + entry], mask)
+    table = at + ENTRIES + STRIDE * n
+    i = _hash(m[at + ENTRIES + STRIDE * entry], mask)
     while m[table + i] != entry + 1:
         i = (i + 1) & mask
     hole = i
@@ -184,21 +240,21 @@ def lru_drop(m, at, n, mask, entry):  # type: ignore[no-untyped-def]
         held = m[table + i]
         if held == 0:
             break
-        home = _hash(m[at + _HEADER + held - 1], mask)
+        home = _hash(m[at + ENTRIES + STRIDE * (held - 1)], mask)
         if ((i - home) & mask) >= ((i - hole) & mask):
             m[table + hole] = held
             hole = i
     m[table + hole] = 0
-    _unlink(m, at, n, entry)
-    m[at + _HEADER + 2 * n + entry] = m[at + _FREE]
+    _unlink(m, at, entry)
+    m[at + ENTRIES + STRIDE * entry + _OLDER] = m[at + _FREE]
     m[at + _FREE] = entry
     m[at + _COUNT] -= 1
 
 
-@njit
-def lru_oldest(m, at, n, unwanted):  # type: ignore[no-untyped-def]
+@part
+def lru_oldest(m, at, unwanted):  # type: ignore[no-untyped-def]
     """The entry used longest ago whose flag is not ``unwanted``."""
     entry = m[at + _OLDEST]
-    while m[at + _HEADER + 3 * n + entry] == unwanted:
-        entry = m[at + _HEADER + n + entry]
+    while m[at + ENTRIES + STRIDE * entry + FLAG] == unwanted:
+        entry = m[at + ENTRIES + STRIDE * entry + _NEWER]
     return entry

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
-from simulator.memory.flash.kernel_base import post
+from simulator.memory.flash.kernel_base import part, post
 from simulator.memory.flash.kernel_space import MAP_MERGE, MAP_READ, MOVE_READ
 from simulator.memory.flash.state import LOG_ROOM
 
@@ -16,7 +14,7 @@ _Q_MAP_READ, _Q_MOVE_READ, _Q_READ, _Q_MOVE, _Q_MAP, _Q_WRITE, _Q_ERASE = range(
 _READ, _PROGRAM, _ERASE_COMMAND, _SUSPENDING = 0, 1, 2, 4
 
 
-@njit
+@part
 def _page_type(page, kinds):  # type: ignore[no-untyped-def]
     if kinds == 1:
         return 0
@@ -29,7 +27,7 @@ def _page_type(page, kinds):  # type: ignore[no-untyped-def]
     return ((page - 8) >> 1) % 3
 
 
-@njit
+@part
 def _first(s, tx, chip, queue):  # type: ignore[no-untyped-def]
     """The oldest operation of the chip's ``queue``, which is not empty."""
     best = -1
@@ -41,7 +39,7 @@ def _first(s, tx, chip, queue):  # type: ignore[no-untyped-def]
     return best
 
 
-@njit
+@part
 def _take(s, tx, chip, plane, queue, page, any_page):  # type: ignore[no-untyped-def]
     """Take the oldest operation of ``plane`` on page number ``page`` (or any) off ``queue``; -1 when there is none."""
     previous = -1
@@ -56,14 +54,14 @@ def _take(s, tx, chip, plane, queue, page, any_page):  # type: ignore[no-untyped
             if following < 0:
                 s.q_tail[plane, queue] = previous
             s.queued[chip, queue] -= 1
-            s.ch_queued[chip // s.chips_per_channel] -= 1
+            s.ch_queued[s.channel_at[chip]] -= 1
             return op
         previous = op
         op = tx[op].next
     return -1
 
 
-@njit
+@part
 def _issue(s, tx, chip, queue, partner, suspended_ns):  # type: ignore[no-untyped-def]
     """Send the oldest of ``queue``, and for every other plane of its die one on the same page number, from ``queue``
     or else ``partner``."""
@@ -85,7 +83,7 @@ def _issue(s, tx, chip, queue, partner, suspended_ns):  # type: ignore[no-untype
             s.chip_tx[chip, n] = op
             n += 1
     s.chip_n[chip] = n
-    channel = chip // s.chips_per_channel
+    channel = s.channel_at[chip]
     if queue <= _Q_READ:
         what = _READ
         bus = s.read_command[n]
@@ -133,7 +131,7 @@ def _issue(s, tx, chip, queue, partner, suspended_ns):  # type: ignore[no-untype
     post(s, s.now + bus, COMMAND_SENT, chip)
 
 
-@njit
+@part
 def _suspend(s, chip):  # type: ignore[no-untyped-def]
     """Put the operation in the chip aside."""
     s.held_n[chip] = s.chip_n[chip]
@@ -144,68 +142,60 @@ def _suspend(s, chip):  # type: ignore[no-untyped-def]
     s.suspensions += 1
 
 
-@njit
-def _serve_read(s, tx, chip):  # type: ignore[no-untyped-def]
+@part
+def _read_queue(s, chip):  # type: ignore[no-untyped-def]
+    """The queue of reads that comes next, -1 for none, and the one its commands may be filled up from."""
     queued = s.queued[chip]
-    does = s.chip_does[chip]
-    partner = -1
     if queued[_Q_MAP_READ] > 0:
-        queue = _Q_MAP_READ
         if queued[_Q_MOVE_READ] > 0:
-            partner = _Q_MOVE_READ
-        elif queued[_Q_READ] > 0:
-            partner = _Q_READ
-    elif queued[_Q_MOVE_READ] > 0:
-        queue = _Q_MOVE_READ
-        if queued[_Q_READ] > 0:
-            partner = _Q_READ
-    elif queued[_Q_MOVE] > 0 or s.erases_due[chip] > 0 or queued[_Q_READ] == 0:
-        return False
-    else:
-        queue = _Q_READ
-    if does == _IDLE:
-        _issue(s, tx, chip, queue, partner, -1)
-        return True
-    left = s.chip_until[chip] - s.now
-    if s.held_n[chip] > 0:
-        return False
-    if does == _ERASING and s.suspend_erase and left >= s.least_erase_ns:
-        _suspend(s, chip)
-        _issue(s, tx, chip, queue, partner, s.suspend_erase_ns)
-        return True
-    if does == _PROGRAMMING and s.suspend_program and left >= s.least_program_ns:
-        _suspend(s, chip)
-        _issue(s, tx, chip, queue, partner, s.suspend_program_ns)
-        return True
-    return False
+            return _Q_MAP_READ, _Q_MOVE_READ
+        return _Q_MAP_READ, _Q_READ if queued[_Q_READ] > 0 else -1
+    if queued[_Q_MOVE_READ] > 0:
+        return _Q_MOVE_READ, _Q_READ if queued[_Q_READ] > 0 else -1
+    if queued[_Q_MOVE] > 0 or s.erases_due[chip] > 0 or queued[_Q_READ] == 0:
+        return -1, -1
+    return _Q_READ, -1
 
 
-@njit
+@part
+def _program_or_erase_queue(s, chip):  # type: ignore[no-untyped-def]
+    queued = s.queued[chip]
+    if queued[_Q_MOVE] > 0:
+        if queued[_Q_MAP] > 0:
+            return _Q_MOVE, _Q_MAP
+        return _Q_MOVE, _Q_WRITE if queued[_Q_WRITE] > 0 else -1
+    if queued[_Q_MAP] > 0:
+        return _Q_MAP, _Q_WRITE if queued[_Q_WRITE] > 0 else -1
+    if queued[_Q_WRITE] > 0 and s.erases_due[chip] == 0:
+        return _Q_WRITE, -1
+    return _Q_ERASE if queued[_Q_ERASE] > 0 else -1, -1
+
+
+@part
 def _serve(s, tx, chip):  # type: ignore[no-untyped-def]
     """Send the chip its next command, if it may have one: reads, then programs, then erases."""
-    if s.chip_does[chip] == _COMMAND or s.chip_does[chip] == _READING or s.chip_does[chip] == _OUT:
+    does = s.chip_does[chip]
+    if does in (_COMMAND, _READING, _OUT):
         return
-    queued = s.queued[chip]
-    if queued[_Q_MAP_READ] + queued[_Q_MOVE_READ] + queued[_Q_READ] > 0 and _serve_read(s, tx, chip):
-        return
-    if s.chip_does[chip] != _IDLE:
-        return
-    if queued[_Q_MOVE] > 0:
-        partner = -1
-        if queued[_Q_MAP] > 0:
-            partner = _Q_MAP
-        elif queued[_Q_WRITE] > 0:
-            partner = _Q_WRITE
-        _issue(s, tx, chip, _Q_MOVE, partner, -1)
-    elif queued[_Q_MAP] > 0:
-        _issue(s, tx, chip, _Q_MAP, _Q_WRITE if queued[_Q_WRITE] > 0 else -1, -1)
-    elif queued[_Q_WRITE] > 0 and s.erases_due[chip] == 0:
-        _issue(s, tx, chip, _Q_WRITE, -1, -1)
-    elif queued[_Q_ERASE] > 0:
-        _issue(s, tx, chip, _Q_ERASE, -1, -1)
+    queue, partner = _read_queue(s, chip)
+    suspended_ns = -1
+    if does == _IDLE:
+        if queue < 0:
+            queue, partner = _program_or_erase_queue(s, chip)
+    elif queue >= 0:
+        left = s.chip_until[chip] - s.now
+        if s.held_n[chip] == 0 and does == _ERASING and s.suspend_erase and left >= s.least_erase_ns:
+            suspended_ns = s.suspend_erase_ns
+        elif s.held_n[chip] == 0 and does == _PROGRAMMING and s.suspend_program and left >= s.least_program_ns:
+            suspended_ns = s.suspend_program_ns
+        else:
+            return
+        _suspend(s, chip)
+    if queue >= 0:
+        _issue(s, tx, chip, queue, partner, suspended_ns)
 
 
-@njit
+@part
 def poke(s, tx, channel):  # type: ignore[no-untyped-def]
     """Look for work for an idle channel, at each of its chips once, from where the last look ended."""
     if s.ch_busy[channel]:
@@ -216,7 +206,7 @@ def poke(s, tx, channel):  # type: ignore[no-untyped-def]
         _move_next_out(s, tx, channel)
 
 
-@njit
+@part
 def _look(s, tx, channel):  # type: ignore[no-untyped-def]
     base = channel * s.chips_per_channel
     turn = s.ch_turn[channel]
@@ -231,16 +221,16 @@ def _look(s, tx, channel):  # type: ignore[no-untyped-def]
     s.ch_turn[channel] = turn
 
 
-@njit
+@part
 def _move_out(s, tx, channel, op):  # type: ignore[no-untyped-def]
     bus = (tx[op].bytes * s.byte_ps + 500) // 1000
     s.ch_busy[channel] = 1
     s.channel_busy_ns += bus
-    s.chip_does[tx[op].plane // s.planes_per_chip] = _OUT
+    s.chip_does[s.chip_at[tx[op].plane]] = _OUT
     post(s, s.now + bus, MOVED_OUT, op)
 
 
-@njit
+@part
 def _move_next_out(s, tx, channel):  # type: ignore[no-untyped-def]
     """Move out the next page read, mapping before user before moved pages; whether there was one."""
     for kind in range(3):
@@ -254,7 +244,7 @@ def _move_next_out(s, tx, channel):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit
+@part
 def channel_free(s, tx, channel):  # type: ignore[no-untyped-def]
     """The bus is free: pages read wait to be moved out, then there are new commands, or the other way round."""
     s.ch_busy[channel] = 0
@@ -262,16 +252,16 @@ def channel_free(s, tx, channel):  # type: ignore[no-untyped-def]
         s.touched |= 1 << channel
 
 
-@njit
+@part
 def command_sent(s, tx, chip):  # type: ignore[no-untyped-def]
     """The command, and a program's data, have reached the chip."""
     kind = tx[s.chip_tx[chip, 0]].cls
     s.chip_does[chip] = _READING if kind <= _Q_READ else (_ERASING if kind == _Q_ERASE else _PROGRAMMING)
     post(s, s.chip_until[chip], DONE_INSIDE, chip + (s.chip_run[chip] << 16))
-    channel_free(s, tx, chip // s.chips_per_channel)
+    channel_free(s, tx, s.channel_at[chip])
 
 
-@njit
+@part
 def chip_idle(s, chip):  # type: ignore[no-untyped-def]
     """Nothing is left to do in the chip: a suspended operation goes on."""
     if s.held_n[chip] == 0:
@@ -286,10 +276,10 @@ def chip_idle(s, chip):  # type: ignore[no-untyped-def]
         s.chip_until[chip] = s.now + s.held_ns[chip]
         s.chip_run[chip] += 1
         post(s, s.chip_until[chip], DONE_INSIDE, chip + (s.chip_run[chip] << 16))
-    s.touched |= 1 << (chip // s.chips_per_channel)
+    s.touched |= 1 << (s.channel_at[chip])
 
 
-@njit
+@part
 def chip_done(s, tx, argument):  # type: ignore[no-untyped-def]
     """The chip is done inside. Pages read go out one after the other; returns whether pages or blocks are finished."""
     chip = argument & 0xFFFF
@@ -297,7 +287,7 @@ def chip_done(s, tx, argument):  # type: ignore[no-untyped-def]
         return False
     if s.chip_does[chip] != _READING:
         return True
-    channel = chip // s.chips_per_channel
+    channel = s.channel_at[chip]
     s.chip_does[chip] = _OUT
     s.chip_out[chip] = s.chip_n[chip]
     for i in range(s.chip_n[chip]):

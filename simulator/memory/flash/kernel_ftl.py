@@ -6,9 +6,19 @@ rules are stated in `twin`, which does the same in plain Python.
 
 from __future__ import annotations
 
-from numba import njit
-
-from simulator.memory.flash.kernel_base import lru_add, lru_drop, lru_find, lru_oldest, lru_use
+from simulator.memory.flash.kernel_base import (
+    ENTRIES,
+    FLAG,
+    OWN,
+    STRIDE,
+    count_bits,
+    lru_add,
+    lru_drop,
+    lru_find,
+    lru_oldest,
+    lru_use,
+    part,
+)
 from simulator.memory.flash.kernel_space import (
     MAP_MERGE,
     MAP_READ,
@@ -20,6 +30,7 @@ from simulator.memory.flash.kernel_space import (
     invalidate,
     new_operation,
     plane_of,
+    set_home,
     set_page,
     take_page,
 )
@@ -29,76 +40,69 @@ __all__ = ["arrived", "dispatch", "move", "place", "write_back_ready"]
 _Q_MAP_READ, _Q_MOVE_READ, _Q_READ, _Q_MOVE, _Q_MAP, _Q_WRITE, _Q_ERASE = range(7)
 _DATA, _MAPPING, _MOVED, _COLD = range(4)
 _WAITING, _CLEAN, _DIRTY = range(3)
+_WHERE, _WAIT, _FIRST, _READING, _MERGING, _LEAVING = range(6)  # of 8 numbers for each mapping page
+_NEXT, _BEFORE = OWN, OWN + 1  # entry + 1 among those of one mapping page
 _ALL = 0xFFFFFFFF
 
 
-@njit
+@part
 def _write_back(s, tx, blk, m, t):  # type: ignore[no-untyped-def]
     """Bring mapping page ``t`` in flash up to date: it is read, merged with every changed entry held, and written."""
-    link = s.cmt_link
-    entry = m[s.tp_first + t] - 1
+    entry = m[s.tp + 8 * t + _FIRST] - 1
     while entry >= 0:
-        flag = s.cmt + 4 + 3 * s.cmt_n + entry
-        if m[flag] == _DIRTY:
-            m[flag] = _CLEAN
-        entry = m[link + entry] - 1
-    if m[s.tp_merging + t] != 0:
+        at = s.cmt + ENTRIES + STRIDE * entry
+        if m[at + FLAG] == _DIRTY:
+            m[at + FLAG] = _CLEAN
+        entry = m[at + _NEXT] - 1
+    if m[s.tp + 8 * t + _MERGING] != 0:
         return
-    m[s.tp_merging + t] = 1
-    m[s.tp_reading + t] += 1
+    m[s.tp + 8 * t + _MERGING] = 1
+    m[s.tp + 8 * t + _READING] += 1
     op = new_operation(s, tx, MAP_MERGE, t, s.page_bytes, -1)
-    set_page(s, tx, op, m[s.tp_where + t] - 1)
+    set_page(s, tx, op, m[s.tp + 8 * t + _WHERE] - 1)
     blk[tx[op].block].busy += 1
     s.mapping_reads += 1
     enqueue(s, tx, op, _Q_MAP_READ)
 
 
-@njit
+@part
 def _remember(s, tx, blk, m, lpa, flag):  # type: ignore[no-untyped-def]
     """An entry for ``lpa`` in the cached table; the oldest makes room, and is written back if it was changed."""
-    n, at, link = s.cmt_n, s.cmt, s.cmt_link
+    n, at = s.cmt_n, s.cmt
+    base = at + ENTRIES
     if m[at] == n:
-        old = lru_oldest(m, at, n, _WAITING)
-        dirty = m[at + 4 + 3 * n + old] == _DIRTY
-        t = m[at + 4 + old] // s.entries_per_page
-        after, before = m[link + old], m[link + n + old]
+        old = lru_oldest(m, at, _WAITING)
+        dirty = m[base + STRIDE * old + FLAG] == _DIRTY
+        t = m[base + STRIDE * old] // s.entries_per_page
+        after, before = m[base + STRIDE * old + _NEXT], m[base + STRIDE * old + _BEFORE]
         if before != 0:
-            m[link + before - 1] = after
+            m[base + STRIDE * (before - 1) + _NEXT] = after
         else:
-            m[s.tp_first + t] = after
+            m[s.tp + 8 * t + _FIRST] = after
         if after != 0:
-            m[link + n + after - 1] = before
+            m[base + STRIDE * (after - 1) + _BEFORE] = before
         lru_drop(m, at, n, s.cmt_mask, old)
         if dirty and s.timed:
             _write_back(s, tx, blk, m, t)
     entry = lru_add(m, at, n, s.cmt_mask, lpa, flag)
     t = lpa // s.entries_per_page
-    first = m[s.tp_first + t]
-    m[link + entry] = first
-    m[link + n + entry] = 0
+    first = m[s.tp + 8 * t + _FIRST]
+    m[base + STRIDE * entry + _NEXT] = first
+    m[base + STRIDE * entry + _BEFORE] = 0
     if first != 0:
-        m[link + n + first - 1] = entry + 1
-    m[s.tp_first + t] = entry + 1
+        m[base + STRIDE * (first - 1) + _BEFORE] = entry + 1
+    m[s.tp + 8 * t + _FIRST] = entry + 1
 
 
-@njit
+@part
 def _changed(s, m, lpa):  # type: ignore[no-untyped-def]
     if not s.ideal:
         entry = lru_find(m, s.cmt, s.cmt_n, s.cmt_mask, lpa)
         if entry >= 0:
-            m[s.cmt + 4 + 3 * s.cmt_n + entry] = _DIRTY
+            m[s.cmt + ENTRIES + STRIDE * entry + FLAG] = _DIRTY
 
 
-@njit
-def _sectors(bits):  # type: ignore[no-untyped-def]
-    count = 0
-    while bits != 0:
-        bits &= bits - 1
-        count += 1
-    return count
-
-
-@njit
+@part
 def place(s, tx, blk, m, op):  # type: ignore[no-untyped-def]
     """Give a user operation whose mapping is known its page, and queue it; a write may have to wait for free blocks."""
     lpa = tx[op].lpa
@@ -107,10 +111,13 @@ def place(s, tx, blk, m, op):  # type: ignore[no-untyped-def]
         ppa = -1
         if lpa < s.mapped:
             ppa = m[at] - 1
-        if ppa < 0:  # never written: where a drive filled in order has it
-            plane = plane_of(s, lpa)
-            ppa = plane * s.blocks * s.pages + lpa // s.planes
-        set_page(s, tx, op, ppa)
+        if ppa < 0:  # never written
+            set_home(s, tx, op, lpa)
+        else:
+            set_page(s, tx, op, ppa)
+        if s.writes == 0:  # no block is ever emptied
+            enqueue(s, tx, op, _Q_READ)
+            return
         blk[tx[op].block].busy += 1
         enqueue(s, tx, op, _Q_MOVE_READ if blk[tx[op].block].collected else _Q_READ)
         return
@@ -132,7 +139,7 @@ def place(s, tx, blk, m, op):  # type: ignore[no-untyped-def]
         old = m[at] - 1
         invalidate(s, blk, m, old)
         if held & ~bits != 0:
-            merge = new_operation(s, tx, MERGE_READ, lpa, 512 * _sectors(held & ~bits), -1)
+            merge = new_operation(s, tx, MERGE_READ, lpa, 512 * count_bits(held & ~bits), -1)
             set_page(s, tx, merge, old)
             tx[merge].linked = op
             blk[tx[merge].block].busy += 1
@@ -142,7 +149,7 @@ def place(s, tx, blk, m, op):  # type: ignore[no-untyped-def]
     m[at] = ppa + 1
     m[at + 1] = bits
     set_page(s, tx, op, ppa)
-    tx[op].bytes = 512 * _sectors(bits)
+    tx[op].bytes = 512 * count_bits(bits)
     _changed(s, m, lpa)
     s.host_programs += 1
     if merge < 0:
@@ -151,7 +158,7 @@ def place(s, tx, blk, m, op):  # type: ignore[no-untyped-def]
         enqueue(s, tx, merge, _Q_MOVE_READ if blk[tx[merge].block].collected else _Q_READ)
 
 
-@njit
+@part
 def dispatch(s, tx, blk, m, op):  # type: ignore[no-untyped-def]
     """A user operation on its way to flash: through the cached mapping table, or to wait for its mapping page."""
     if s.ideal:
@@ -160,48 +167,48 @@ def dispatch(s, tx, blk, m, op):  # type: ignore[no-untyped-def]
     lpa = tx[op].lpa
     n = s.cmt_n
     entry = lru_find(m, s.cmt, n, s.cmt_mask, lpa)
-    if entry >= 0 and m[s.cmt + 4 + 3 * n + entry] != _WAITING:
-        lru_use(m, s.cmt, n, entry)
+    if entry >= 0 and m[s.cmt + ENTRIES + STRIDE * entry + FLAG] != _WAITING:
+        lru_use(m, s.cmt, entry)
         place(s, tx, blk, m, op)
         return
     t = lpa // s.entries_per_page
-    reading = m[s.tp_reading + t] != 0
-    if not reading and m[s.tp_leaving + t] != 0:  # its new image is still on the controller
+    reading = m[s.tp + 8 * t + _READING] != 0
+    if not reading and m[s.tp + 8 * t + _LEAVING] != 0:  # its new image is still on the controller
         _remember(s, tx, blk, m, lpa, _CLEAN)
         place(s, tx, blk, m, op)
         return
     if entry < 0:
         _remember(s, tx, blk, m, lpa, _WAITING)
     tx[op].next = -1
-    if m[s.tp_wait + t] == 0:  # the chain is circular: it ends in its last operation, which leads to the first
+    if m[s.tp + 8 * t + _WAIT] == 0:  # the chain is circular: it ends in its last operation, which leads to the first
         tx[op].next = op
     else:
-        last = m[s.tp_wait + t] - 1
+        last = m[s.tp + 8 * t + _WAIT] - 1
         tx[op].next = tx[last].next
         tx[last].next = op
-    m[s.tp_wait + t] = op + 1
-    if m[s.tp_reading + t] == 0:
-        m[s.tp_reading + t] = 1
+    m[s.tp + 8 * t + _WAIT] = op + 1
+    if m[s.tp + 8 * t + _READING] == 0:
+        m[s.tp + 8 * t + _READING] = 1
         read = new_operation(s, tx, MAP_READ, t, 512, -1)
-        set_page(s, tx, read, m[s.tp_where + t] - 1)
-        blk[tx[read].block].busy += 1
+        set_page(s, tx, read, m[s.tp + 8 * t + _WHERE] - 1)
+        blk[tx[read].block].busy += s.writes
         s.mapping_reads += 1
         enqueue(s, tx, read, _Q_MAP_READ)
 
 
-@njit
+@part
 def arrived(s, tx, blk, m, t):  # type: ignore[no-untyped-def]
     """Mapping page ``t`` has been read: everything that waited for it goes on, in order."""
-    m[s.tp_reading + t] -= 1
-    last = m[s.tp_wait + t] - 1
+    m[s.tp + 8 * t + _READING] -= 1
+    last = m[s.tp + 8 * t + _WAIT] - 1
     if last < 0:
         return
-    m[s.tp_wait + t] = 0
+    m[s.tp + 8 * t + _WAIT] = 0
     op = tx[last].next
     while True:
         following = tx[op].next
         entry = lru_find(m, s.cmt, s.cmt_n, s.cmt_mask, tx[op].lpa)
-        flag = s.cmt + 4 + 3 * s.cmt_n + entry
+        flag = s.cmt + ENTRIES + STRIDE * entry + FLAG
         if m[flag] == _WAITING:
             m[flag] = _CLEAN
         place(s, tx, blk, m, op)
@@ -210,21 +217,21 @@ def arrived(s, tx, blk, m, t):  # type: ignore[no-untyped-def]
         op = following
 
 
-@njit
+@part
 def write_back_ready(s, tx, blk, m, t):  # type: ignore[no-untyped-def]
     """The old image of mapping page ``t`` is here: the new one is programmed elsewhere in its plane."""
-    m[s.tp_merging + t] = 0
-    m[s.tp_leaving + t] += 1
-    invalidate(s, blk, m, m[s.tp_where + t] - 1)
+    m[s.tp + 8 * t + _MERGING] = 0
+    m[s.tp + 8 * t + _LEAVING] += 1
+    invalidate(s, blk, m, m[s.tp + 8 * t + _WHERE] - 1)
     ppa = take_page(s, tx, blk, m, plane_of(s, t), _MAPPING, -t - 1)
-    m[s.tp_where + t] = ppa + 1
+    m[s.tp + 8 * t + _WHERE] = ppa + 1
     op = new_operation(s, tx, MAP_WRITE, t, s.page_bytes, -1)
     set_page(s, tx, op, ppa)
     s.mapping_programs += 1
     enqueue(s, tx, op, _Q_MAP)
 
 
-@njit
+@part
 def move(s, tx, blk, m, owner, ppa):  # type: ignore[no-untyped-def]
     """Give the page of ``owner`` at ``ppa`` a new place in the plane's block for moved pages, or in that for cold data
     when it comes from a block that is levelled; returns the place."""
@@ -241,9 +248,9 @@ def move(s, tx, blk, m, owner, ppa):  # type: ignore[no-untyped-def]
             entry = lru_find(m, s.cmt, s.cmt_n, s.cmt_mask, lpa)
             if entry < 0:
                 _remember(s, tx, blk, m, lpa, _DIRTY)
-            elif m[s.cmt + 4 + 3 * s.cmt_n + entry] != _WAITING:
-                m[s.cmt + 4 + 3 * s.cmt_n + entry] = _DIRTY
+            elif m[s.cmt + ENTRIES + STRIDE * entry + FLAG] != _WAITING:
+                m[s.cmt + ENTRIES + STRIDE * entry + FLAG] = _DIRTY
     else:
-        m[s.tp_where - owner - 1] = new + 1
+        m[s.tp + 8 * (-owner - 1) + _WHERE] = new + 1
     s.moved += s.timed
     return new

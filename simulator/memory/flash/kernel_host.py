@@ -4,35 +4,49 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
-from simulator.memory.flash.kernel_base import lru_add, lru_drop, lru_find, lru_oldest, lru_use, post, random_below
+from simulator.memory.flash.kernel_base import (
+    ENTRIES,
+    FLAG,
+    OWN,
+    STRIDE,
+    count_bits,
+    lru_add,
+    lru_drop,
+    lru_find,
+    lru_oldest,
+    lru_use,
+    part,
+    post,
+    post_in_lane,
+    random_below,
+)
 from simulator.memory.flash.kernel_ftl import dispatch
 from simulator.memory.flash.kernel_space import USER_READ, USER_WRITE, new_operation
 
 __all__ = ["ASKED", "COMPLETED", "DATA_HERE", "DOORBELL", "ENTRY", "FETCH", "REQUEST_ARRIVED", "STORED"]
-__all__ += ["completed", "request_arrived", "send_down", "send_up", "served", "start", "submit", "written"]
+__all__ += ["FIRMWARE", "completed", "request_arrived", "send_down", "send_up", "served", "start", "submit", "written"]
 
 DOORBELL, FETCH, ENTRY, ASKED, DATA_HERE, STORED, COMPLETED, REQUEST_ARRIVED = range(3, 11)
 _WRITING, _CHANGED_AGAIN = 1, 2
+_DOWN, _UP, _MEMORY, FIRMWARE = range(4)
 
 
-@njit
+@part
 def send_down(s, duration, kind, argument):  # type: ignore[no-untyped-def]
     """A message to the drive, after those before it; an event when it is there, if ``kind`` is not negative."""
     s.down_free = max(s.now, s.down_free) + duration
     if kind >= 0:
-        post(s, s.down_free, kind, argument)
+        post_in_lane(s, _DOWN, s.down_free, kind, argument)
 
 
-@njit
+@part
 def send_up(s, duration, kind, argument):  # type: ignore[no-untyped-def]
     s.up_free = max(s.now, s.up_free) + duration
     if kind >= 0:
-        post(s, s.up_free, kind, argument)
+        post_in_lane(s, _UP, s.up_free, kind, argument)
 
 
-@njit
+@part
 def submit(s, q, r):  # type: ignore[no-untyped-def]
     """The next request, of the trace or made by the pattern, goes into slot ``r``, and the drive is told."""
     s.r_since[r] = s.now
@@ -64,7 +78,7 @@ def submit(s, q, r):  # type: ignore[no-untyped-def]
         send_down(s, s.doorbell_ns, DOORBELL, r)
 
 
-@njit
+@part
 def request_arrived(s, q):  # type: ignore[no-untyped-def]
     """The next request of an open loop is there: it takes a free slot, or waits for one."""
     s.arrived += 1
@@ -76,7 +90,7 @@ def request_arrived(s, q):  # type: ignore[no-untyped-def]
         submit(s, q, r)
 
 
-@njit
+@part
 def completed(s, q, r):  # type: ignore[no-untyped-def]
     """The host, or the engine inside, knows that the request in slot ``r`` is done."""
     latency = s.now - s.r_since[r]
@@ -86,8 +100,8 @@ def completed(s, q, r):  # type: ignore[no-untyped-def]
     if s.traced:
         q[s.r_number[r]].latency_ns = latency
     else:
-        part, exponent = math.frexp(float(latency))
-        s.latencies[64 * exponent + int((part - 0.5) * 128) if latency > 0 else 0] += 1
+        fraction, exponent = math.frexp(float(latency))
+        s.latencies[64 * exponent + int((fraction - 0.5) * 128) if latency > 0 else 0] += 1
     if s.done >= s.most_requests:
         return
     if not s.inside:
@@ -99,7 +113,7 @@ def completed(s, q, r):  # type: ignore[no-untyped-def]
         s.free_slot = r
 
 
-@njit
+@part
 def _page(s, r, number):  # type: ignore[no-untyped-def]
     """Page ``number`` of the request in slot ``r``: logical page and a bit for each of its sectors; -1 past the end."""
     skip = s.r_skip[r]
@@ -110,7 +124,7 @@ def _page(s, r, number):  # type: ignore[no-untyped-def]
     return s.r_lpa[r] + number, ((1 << last) - 1) ^ ((1 << first) - 1)
 
 
-@njit
+@part
 def _to_flash(s, tx, blk, m, lpa, bits, request):  # type: ignore[no-untyped-def]
     """A write of a page on its way to flash; ``request`` waits for it, or -1 when the cache holds it."""
     op = new_operation(s, tx, USER_WRITE, lpa, 0, request)
@@ -118,16 +132,7 @@ def _to_flash(s, tx, blk, m, lpa, bits, request):  # type: ignore[no-untyped-def
     dispatch(s, tx, blk, m, op)
 
 
-@njit
-def _count(bits):  # type: ignore[no-untyped-def]
-    count = 0
-    while bits != 0:
-        bits &= bits - 1
-        count += 1
-    return count
-
-
-@njit
+@part
 def _use_memory(s, r, pages, size_bytes):  # type: ignore[no-untyped-def]
     """One access of the cache's memory, for ``pages`` of the request in slot ``r``."""
     rows = max(1, (size_bytes + s.row_bytes - 1) // s.row_bytes)
@@ -137,41 +142,41 @@ def _use_memory(s, r, pages, size_bytes):  # type: ignore[no-untyped-def]
         moved -= rows * s.row_bytes - size_bytes
     access = mine * s.row_open_ns + (mine - 1) * s.row_close_ns + (moved * s.dram_byte_ps + 500) // 1000
     s.dram_free = max(s.now, s.dram_free) + access
-    post(s, s.dram_free, STORED, r + 4096 * pages)
+    post_in_lane(s, _MEMORY, s.dram_free, STORED, r + 4096 * pages)
 
 
-@njit
+@part
 def _admit(s, tx, blk, m, r):  # type: ignore[no-untyped-def]
     """Take pages of the write in slot ``r`` into the cache while little waits for flash; whether all are in."""
     stored_bytes, stored = 0, 0
     complete = False
     n, at, mask = s.dc_n, s.dc, s.dc_mask
-    flags, held = at + 4 + 3 * n, s.dc_bits
+    base = at + ENTRIES
     while s.waiting_sectors < s.most_waiting_sectors:
         lpa, bits = _page(s, r, s.r_page[r])
         if lpa < 0:
             break
         entry = lru_find(m, at, n, mask, lpa)
         if entry >= 0:
-            m[flags + entry] = _CHANGED_AGAIN
-            m[held + entry] = bits | (m[held + entry] & 0xFFFFFFFF)
-            lru_use(m, at, n, entry)
+            m[base + STRIDE * entry + FLAG] = _CHANGED_AGAIN
+            m[base + STRIDE * entry + OWN] = bits | (m[base + STRIDE * entry + OWN] & 0xFFFFFFFF)
+            lru_use(m, at, entry)
             s.absorbed += 1
         else:
             if m[at] == n:
-                old = lru_oldest(m, at, n, -1)
-                old_lpa, old_bits = m[at + 4 + old], m[held + old] & 0xFFFFFFFF
-                again = m[flags + old] == _CHANGED_AGAIN
+                old = lru_oldest(m, at, -1)
+                old_lpa, old_bits = m[base + STRIDE * old], m[base + STRIDE * old + OWN] & 0xFFFFFFFF
+                again = m[base + STRIDE * old + FLAG] == _CHANGED_AGAIN
                 lru_drop(m, at, n, mask, old)
                 if again:
-                    s.waiting_sectors += _count(old_bits)
-                    _to_flash(s, tx, blk, m, old_lpa, old_bits, -_count(old_bits) - 1)
+                    s.waiting_sectors += count_bits(old_bits)
+                    _to_flash(s, tx, blk, m, old_lpa, old_bits, -count_bits(old_bits) - 1)
             entry = lru_add(m, at, n, mask, lpa, _WRITING)
-            m[held + entry] = bits
-            s.waiting_sectors += _count(bits)
-            _to_flash(s, tx, blk, m, lpa, bits, -_count(bits) - 1)
+            m[base + STRIDE * entry + OWN] = bits
+            s.waiting_sectors += count_bits(bits)
+            _to_flash(s, tx, blk, m, lpa, bits, -count_bits(bits) - 1)
         stored += 1
-        stored_bytes += 512 * _count(bits)
+        stored_bytes += 512 * count_bits(bits)
         s.r_page[r] += 1
     lpa, bits = _page(s, r, s.r_page[r])
     complete = lpa < 0
@@ -180,7 +185,7 @@ def _admit(s, tx, blk, m, r):  # type: ignore[no-untyped-def]
     return complete
 
 
-@njit
+@part
 def _start_read(s, tx, blk, m, r, pages):  # type: ignore[no-untyped-def]
     """Read what the cache does not hold."""
     here, here_bytes = 0, 0
@@ -190,18 +195,18 @@ def _start_read(s, tx, blk, m, r, pages):  # type: ignore[no-untyped-def]
         if s.cached:
             entry = lru_find(m, s.dc, s.dc_n, s.dc_mask, lpa)
             if entry >= 0:
-                missing = bits & ~m[s.dc_bits + entry]
+                missing = bits & ~m[s.dc + ENTRIES + STRIDE * entry + OWN]
         if missing == 0:
             here += 1
-            here_bytes += 512 * _count(bits)
+            here_bytes += 512 * count_bits(bits)
             continue
-        op = new_operation(s, tx, USER_READ, lpa, 512 * _count(missing), r)
+        op = new_operation(s, tx, USER_READ, lpa, 512 * count_bits(missing), r)
         dispatch(s, tx, blk, m, op)
     if here > 0:
         _use_memory(s, r, here, here_bytes)
 
 
-@njit
+@part
 def start(s, tx, blk, m, r):  # type: ignore[no-untyped-def]
     """A request, and a write's data, are in the drive."""
     pages = (s.r_skip[r] + s.r_sectors[r] + s.sectors - 1) // s.sectors
@@ -225,7 +230,7 @@ def start(s, tx, blk, m, r):  # type: ignore[no-untyped-def]
         _to_flash(s, tx, blk, m, lpa, bits, r)
 
 
-@njit
+@part
 def served(s, r, pages):  # type: ignore[no-untyped-def]
     """``pages`` of the request in slot ``r`` are done; after the last the host is sent the data and told."""
     s.r_left[r] -= pages
@@ -245,7 +250,7 @@ def served(s, r, pages):  # type: ignore[no-untyped-def]
         send_up(s, s.ask_ns, FETCH, waiting)
 
 
-@njit
+@part
 def written(s, tx, blk, m, op):  # type: ignore[no-untyped-def]
     """A page of the host has been programmed."""
     request = tx[op].request
@@ -254,7 +259,7 @@ def written(s, tx, blk, m, op):  # type: ignore[no-untyped-def]
         return
     s.waiting_sectors += request + 1
     entry = lru_find(m, s.dc, s.dc_n, s.dc_mask, tx[op].lpa)
-    if entry >= 0 and m[s.dc + 4 + 3 * s.dc_n + entry] == _WRITING:
+    if entry >= 0 and m[s.dc + ENTRIES + STRIDE * entry + FLAG] == _WRITING:
         lru_drop(m, s.dc, s.dc_n, s.dc_mask, entry)
     while s.admit_head >= 0 and s.waiting_sectors < s.most_waiting_sectors:
         r = s.admit_head

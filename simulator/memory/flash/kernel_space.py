@@ -6,14 +6,12 @@ rules are stated in `twin`, which does the same in plain Python.
 
 from __future__ import annotations
 
-from numba import njit
-
-from simulator.memory.flash.kernel_base import random_below
+from simulator.memory.flash.kernel_base import part, random_below
 
 __all__ = ["MAP_MERGE", "MAP_READ", "MERGE_READ", "MOVE_READ", "USER_READ"]
 __all__ += ["ERASE", "FULL", "MAP_WRITE", "MOVE_WRITE", "USER_WRITE"]
 __all__ += ["collect", "enqueue", "free_operation", "invalidate", "level", "maybe_erase", "new_operation", "open_block"]
-__all__ += ["plane_of", "set_page", "take_page"]
+__all__ += ["plane_of", "set_home", "set_page", "take_page"]
 
 USER_READ, MERGE_READ, MAP_READ, MAP_MERGE, MOVE_READ, USER_WRITE, MAP_WRITE, MOVE_WRITE, ERASE = range(9)
 FULL = 2
@@ -21,19 +19,24 @@ _Q_MOVE_READ, _Q_ERASE = 1, 6
 _MOVED, _COLD = 2, 3
 
 
-@njit
+@part
 def plane_of(s, lpa):  # type: ignore[no-untyped-def]
     """Channel first, then chip (way), die, plane."""
-    channel = lpa % s.channels
-    lpa //= s.channels
-    way = lpa % s.chips_per_channel
-    lpa //= s.chips_per_channel
-    die = lpa % s.dies
-    plane = lpa // s.dies % s.planes_per_die
-    return ((channel * s.chips_per_channel + way) * s.dies + die) * s.planes_per_die + plane
+    return s.plane_at[lpa - lpa // s.planes * s.planes]
 
 
-@njit
+@part
+def set_home(s, tx, op, lpa):  # type: ignore[no-untyped-def]
+    """The place of ``lpa`` in a drive that was filled in order."""
+    row = lpa // s.planes
+    plane = s.plane_at[lpa - row * s.planes]
+    block = row // s.pages
+    tx[op].block = plane * s.blocks + block
+    tx[op].page = row - block * s.pages
+    tx[op].plane = plane
+
+
+@part
 def new_operation(s, tx, kind, lpa, size_bytes, request):  # type: ignore[no-untyped-def]
     op = s.free_tx
     s.free_tx = tx[op].next
@@ -47,13 +50,13 @@ def new_operation(s, tx, kind, lpa, size_bytes, request):  # type: ignore[no-unt
     return op
 
 
-@njit
+@part
 def free_operation(s, tx, op):  # type: ignore[no-untyped-def]
     tx[op].next = s.free_tx
     s.free_tx = op
 
 
-@njit
+@part
 def enqueue(s, tx, op, queue):  # type: ignore[no-untyped-def]
     plane = tx[op].plane
     tx[op].cls = queue
@@ -65,21 +68,22 @@ def enqueue(s, tx, op, queue):  # type: ignore[no-untyped-def]
     else:
         tx[s.q_tail[plane, queue]].next = op
     s.q_tail[plane, queue] = op
-    chip = plane // s.planes_per_chip
+    chip = s.chip_at[plane]
     s.queued[chip, queue] += 1
-    channel = chip // s.chips_per_channel
+    channel = s.channel_at[chip]
     s.ch_queued[channel] += 1
     s.touched |= 1 << channel
 
 
-@njit
+@part
 def set_page(s, tx, op, ppa):  # type: ignore[no-untyped-def]
-    tx[op].block = ppa // s.pages
-    tx[op].page = ppa % s.pages
-    tx[op].plane = tx[op].block // s.blocks
+    block = ppa // s.pages
+    tx[op].block = block
+    tx[op].page = ppa - block * s.pages
+    tx[op].plane = block // s.blocks
 
 
-@njit
+@part
 def open_block(s, blk, plane, use):  # type: ignore[no-untyped-def]
     """Take the free block erased least often (the lowest number among equals) for ``use``; most often for cold data."""
     best = -1
@@ -103,7 +107,7 @@ def open_block(s, blk, plane, use):  # type: ignore[no-untyped-def]
     s.pool[plane] -= 1
 
 
-@njit
+@part
 def _victim(s, blk, plane):  # type: ignore[no-untyped-def]
     """The block with the fewest valid pages: of a few drawn, or of all if need be; -1 if none would free a page."""
     first = plane * s.blocks
@@ -132,7 +136,7 @@ def _victim(s, blk, plane):  # type: ignore[no-untyped-def]
     return best
 
 
-@njit
+@part
 def maybe_erase(s, tx, blk, block):  # type: ignore[no-untyped-def]
     if blk[block].collected == 1 and blk[block].left == 0 and blk[block].busy == 0:
         blk[block].collected = 2
@@ -141,7 +145,7 @@ def maybe_erase(s, tx, blk, block):  # type: ignore[no-untyped-def]
         enqueue(s, tx, op, _Q_ERASE)
 
 
-@njit
+@part
 def collect(s, tx, blk, m, plane):  # type: ignore[no-untyped-def]
     """Start one collection in ``plane`` if free blocks are few; at no time cost while the clock has not started."""
     if s.pool[plane] >= s.collect_below or s.collecting[plane] >= (s.most_collections if s.timed else 1):
@@ -157,13 +161,13 @@ def collect(s, tx, blk, m, plane):  # type: ignore[no-untyped-def]
     _empty(s, tx, blk, m, block)
 
 
-@njit
+@part
 def _room(s, blk, plane, kept):  # type: ignore[no-untyped-def]
     """Pages that moves may still be promised, ``kept`` free blocks left out."""
     return s.pages - blk[s.open[plane, _MOVED]].written + (s.pool[plane] - kept) * s.pages
 
 
-@njit
+@part
 def _empty(s, tx, blk, m, block):  # type: ignore[no-untyped-def]
     """Have what is valid in ``block`` read to be moved, and the block erased after that, unless the clock has not
     started: then the caller does it."""
@@ -173,7 +177,7 @@ def _empty(s, tx, blk, m, block):  # type: ignore[no-untyped-def]
     s.moving[plane] += blk[block].valid
     if s.timed == 0:
         return
-    s.erases_due[plane // s.planes_per_chip] += 1
+    s.erases_due[s.chip_at[plane]] += 1
     for ppa in range(block * s.pages, (block + 1) * s.pages):
         if m[s.p2l + ppa] != 0:
             op = new_operation(s, tx, MOVE_READ, m[s.p2l + ppa], s.page_bytes, -1)
@@ -182,7 +186,7 @@ def _empty(s, tx, blk, m, block):  # type: ignore[no-untyped-def]
     maybe_erase(s, tx, blk, block)
 
 
-@njit
+@part
 def level(s, tx, blk, m, plane, erases):  # type: ignore[no-untyped-def]
     """A block of ``plane`` has been erased for the ``erases``-th time: whether, and that, the full block erased least
     often is emptied because it lags too far behind."""
@@ -207,7 +211,7 @@ def level(s, tx, blk, m, plane, erases):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit
+@part
 def take_page(s, tx, blk, m, plane, use, owner):  # type: ignore[no-untyped-def]
     """The next page of the block open for ``use``; when that fills another is opened, and collection looked at.
 
@@ -232,7 +236,7 @@ def take_page(s, tx, blk, m, plane, use, owner):  # type: ignore[no-untyped-def]
     return ppa
 
 
-@njit
+@part
 def invalidate(s, blk, m, ppa):  # type: ignore[no-untyped-def]
     m[s.p2l + ppa] = 0
     blk[ppa // s.pages].valid -= 1

@@ -25,15 +25,18 @@ from simulator.memory.flash.drive import (
 from simulator.memory.flash.plan import REQUEST, Plan, pattern_plan
 from simulator.memory.flash.workload import MOST_OUTSTANDING, DriveWorkload
 
-__all__ = ["BLOCK", "LOG_ROOM", "OPERATION", "STATE", "Memory", "latency_bin_ns", "new_memory"]
+__all__ = ["BLOCK", "LANES", "LANE_ROOM", "LOG_ROOM", "OPERATION", "STATE", "Memory", "latency_bin_ns", "new_memory"]
 
 LOG_ROOM = 4096
+LANES = 4
+LANE_ROOM = 2 * MOST_OUTSTANDING  # a request has one event at a time
 _EVENTS = 4 * MOST_OUTSTANDING + 2 * MOST_CHIPS + 64
 _CLASSES = 7
+_MANY_REQUESTS = 10_000  # of a run that is only bounded in time
 _LATENCY_BINS = 64 * 64  # 64 to each power of two of nanoseconds
 
 _SETTINGS = (
-    *("channels", "chips", "chips_per_channel", "dies", "planes_per_die", "planes_per_chip", "planes"),
+    *("channels", "chips", "chips_per_channel", "planes_per_die", "planes_per_chip", "planes"),
     *("blocks", "pages", "page_bytes", "sectors", "kinds", "ready_ns", "erase_ns"),
     *("suspend_erase", "suspend_program", "suspend_erase_ns", "suspend_program_ns"),
     *("commands_first", "suspend_command_ns", "least_erase_ns", "least_program_ns", "byte_ps"),
@@ -42,12 +45,12 @@ _SETTINGS = (
     *("doorbell_ns", "ask_ns", "entry_ns", "data_ns", "completion_ns", "command_ns", "fetched_at_once"),
     *("inside", "traced", "open_loop", "writes", "random", "request_sectors", "depth", "units", "stop_ns"),
     *("most_requests", "occupied", "mapped", "overwrites", "overwrite_span", "seed"),
-    *("l2p", "p2l", "tp_where", "tp_wait", "tp_first", "tp_reading", "tp_merging", "tp_leaving"),
-    *("cmt", "cmt_n", "cmt_mask", "cmt_link", "dc", "dc_n", "dc_mask", "dc_bits"),
+    *("l2p", "p2l", "tp", "cmt", "cmt_n", "cmt_mask", "dc", "dc_n", "dc_mask"),
     *("row_bytes", "row_open_ns", "row_close_ns", "dram_byte_ps", "dram_channels"),
 )
 _RUNNING = (
-    *("now", "seq", "events", "free_tx", "op_seq", "status", "address_rng", "pick_rng", "draws", "next_unit"),
+    *("now", "seq", "stopped", "events", "free_tx", "op_seq", "status", "address_rng", "pick_rng", "draws"),
+    *("next_unit",),
     *("down_free", "up_free", "dram_free", "in_flight", "fetch_head", "fetch_tail", "waiting_sectors"),
     *("admit_head", "admit_tail", "timed", "pending", "touched", "logged", "logs", "submitted"),
     *(
@@ -88,6 +91,11 @@ STATE = np.dtype(
         ("ev_seq", np.int64, _EVENTS),
         ("ev_what", np.int64, _EVENTS),  # kind + 16 * argument
         ("latencies", np.int64, _LATENCY_BINS),  # requests of a pattern by latency
+        ("lane_time", np.int64, (LANES, LANE_ROOM)),
+        ("lane_seq", np.int64, (LANES, LANE_ROOM)),
+        ("lane_what", np.int64, (LANES, LANE_ROOM)),
+        ("lane_head", np.int64, LANES),
+        ("lane_tail", np.int64, LANES),
         ("r_number", np.int64, MOST_OUTSTANDING),  # in the trace
         ("r_write", np.int64, MOST_OUTSTANDING),
         ("r_lpa", np.int64, MOST_OUTSTANDING),  # the first page touched
@@ -98,6 +106,9 @@ STATE = np.dtype(
         ("r_page", np.int64, MOST_OUTSTANDING),  # pages already admitted to the cache
         ("r_since", np.int64, MOST_OUTSTANDING),
         ("r_next", np.int64, MOST_OUTSTANDING),
+        ("plane_at", np.int64, MOST_PLANES),  # of a logical page, by its remainder
+        ("chip_at", np.int64, MOST_PLANES),  # of a plane
+        ("channel_at", np.int64, MOST_CHIPS),  # of a chip
         ("chip_does", np.int64, MOST_CHIPS),
         ("chip_until", np.int64, MOST_CHIPS),
         ("chip_run", np.int64, MOST_CHIPS),  # counts commands, so that an event of a suspended one is known
@@ -174,6 +185,21 @@ def latency_bin_ns(number: int) -> float:
     return float((0.5 + (part + 0.5) / 128) * 2.0**exponent)
 
 
+def _tables(size: int, mapped: int, plan: Plan) -> NDArray[np.int32]:
+    """The tables, of which the first ``mapped`` numbers say where logical pages are.
+
+    Most are touched here and there: pages of memory of the usual size serve them, not the large ones that numpy asks
+    for. But many random writes touch most of the first part, and there a large page costs less than all it replaces.
+    """
+    room = mmap.mmap(-1, 4 * size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    touched = max(plan.occupied_pages, min(plan.most_requests, _MANY_REQUESTS) if plan.writes else 0)
+    if hasattr(mmap, "MADV_HUGEPAGE") and touched >= 4 * mapped // mmap.PAGESIZE // 16:
+        length = 4 * mapped // mmap.PAGESIZE * mmap.PAGESIZE
+        if length >= 2**22:
+            room.madvise(mmap.MADV_HUGEPAGE, 0, length)
+    return np.frombuffer(room, dtype=np.int32)
+
+
 def new_memory(drive: Drive, workload: DriveWorkload | Plan, *, log: bool = False) -> Memory:
     """The state before anything is written. Raises `InputError` for a pattern the drive cannot be asked."""
     plan = pattern_plan(drive, workload) if isinstance(workload, DriveWorkload) else workload
@@ -186,25 +212,20 @@ def new_memory(drive: Drive, workload: DriveWorkload | Plan, *, log: bool = Fals
     sizes = {
         "l2p": 2 * plan.mapped_pages,
         "p2l": geometry.pages,
-        **dict.fromkeys(
-            ("tp_where", "tp_wait", "tp_first", "tp_reading", "tp_merging", "tp_leaving"), drive.mapping_pages
-        ),
-        "cmt": 4 + 4 * cmt_n + _power_of_two(2 * cmt_n),
-        "cmt_link": 2 * cmt_n,
-        "dc": 4 + 4 * dc_n + _power_of_two(2 * dc_n),
-        "dc_bits": dc_n,
+        "tp": 8 * drive.mapping_pages,
+        "cmt": 8 + 8 * cmt_n + _power_of_two(2 * cmt_n),
+        "dc": 8 + 8 * dc_n + _power_of_two(2 * dc_n),
     }
     state = np.zeros(1, dtype=STATE)
     one = state[0]
     at = 0
     for name, size in sizes.items():
         one[name] = at
-        at += size
+        at += -(-size // 16) * 16  # parts begin with a line of a processor's cache
     numbers: dict[str, float] = {
         "channels": geometry.channels,
         "chips": geometry.chips,
         "chips_per_channel": geometry.chips_per_channel,
-        "dies": geometry.dies_per_chip,
         "planes_per_die": geometry.planes_per_die,
         "planes_per_chip": geometry.dies_per_chip * geometry.planes_per_die,
         "planes": geometry.planes,
@@ -271,6 +292,11 @@ def new_memory(drive: Drive, workload: DriveWorkload | Plan, *, log: bool = Fals
     }
     for name, value in numbers.items():
         one[name] = _round(value)
+    shape = (geometry.planes_per_die, geometry.dies_per_chip, geometry.chips_per_channel, geometry.channels)
+    physical = np.arange(geometry.planes).reshape(shape[::-1])  # channel, chip, die, plane
+    one["plane_at"][: geometry.planes] = physical.transpose(3, 2, 1, 0).ravel()
+    one["chip_at"][: geometry.planes] = np.arange(geometry.planes) // (geometry.dies_per_chip * geometry.planes_per_die)
+    one["channel_at"][: geometry.chips] = np.arange(geometry.chips) // geometry.chips_per_channel
     for kind, (read, program) in enumerate(zip(drive.cells.read_us, drive.cells.program_us, strict=True)):
         one["read_ns"][kind], one["program_ns"][kind] = _round(read * 1e3), _round(program * 1e3)
     for planes in range(1, geometry.planes_per_die + 1):
@@ -287,8 +313,7 @@ def new_memory(drive: Drive, workload: DriveWorkload | Plan, *, log: bool = Fals
     operations = np.zeros(room, dtype=OPERATION)
     operations["next"] = np.arange(1, room + 1)
     operations["next"][-1] = -1
-    # Touched here and there: pages of memory of the usual size, not the large ones that numpy asks for.
-    tables = np.frombuffer(mmap.mmap(-1, 4 * at), dtype=np.int32)
+    tables = _tables(at, int(one["p2l"]), plan)
     blocks = np.zeros(geometry.planes * geometry.blocks_per_plane, dtype=BLOCK)
     requests = plan.requests.copy() if len(plan.requests) else np.zeros(1, dtype=REQUEST)
     memory = Memory(state, operations, blocks, tables, requests)

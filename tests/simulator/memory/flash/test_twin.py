@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from simulator.memory.flash.drive import Drive, Suspension
 from simulator.memory.flash.kernel import FINISHED, prepare, run_kernel
@@ -140,7 +141,7 @@ def test_kernel_is_the_twin_on_traces(
     ideal = data.draw(st.booleans())
     if not ideal and built.mapping_entries < 2 * 6 * depth + 2:
         depth, sectors = 1, np.minimum(sectors, 8)
-    arrival_s = np.cumsum(gaps).astype(np.float64) * 1e-6 if data.draw(st.booleans()) else None
+    arrival_s = np.asarray(np.cumsum(gaps) * 1e-6, dtype=np.float64) if data.draw(st.booleans()) else None
     trace = DriveTrace((where * span).astype(int) * 512, sectors * 512, writes, arrival_s, depth)
     plan = trace_plan(
         built,
@@ -171,7 +172,9 @@ def test_a_long_trace_that_reads_and_writes_collects(cached: bool, open_loop: bo
     drive = small_drive(spare=0.5, blocks=24, mapping_bytes=1400, planes=2)
     rng = np.random.default_rng(5)
     first = rng.integers(0, drive.logical_pages * 8 - 24, 1200)
-    arrival_s = np.cumsum(rng.integers(0, 600, 1200)) * 1e-6 if open_loop else None
+    arrival_s: NDArray[np.float64] | None = None
+    if open_loop:
+        arrival_s = (np.cumsum(rng.integers(0, 600, 1200)) * 1e-6).astype(np.float64)
     trace = DriveTrace(first * 512, rng.integers(1, 24, 1200) * 512, rng.random(1200) < 0.7, arrival_s, 4)
     counts = compare(drive, trace_plan(drive, trace, occupancy=1.0, cached=cached))
     for what in ("gc", "moved", "mapping_programs", "merge_reads", "erases", "multi_programs"):
