@@ -35,8 +35,9 @@ def run(arguments: list[str]) -> int:
         return _report(error, "infeasible", 3, as_json)
     except KeyboardInterrupt:
         return _interrupted()
-    except BrokenPipeError:
-        # The reader went away (`tiercade ... | head`): nothing more to say, and no second failure at exit.
+    except (BrokenPipeError, SystemExit):
+        # The reader went away (`tiercade ... | head`; the parser then exits by itself): nothing more to say, and no
+        # second failure at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:

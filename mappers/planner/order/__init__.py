@@ -1,0 +1,8 @@
+"""The order of operations that a small memory asks for, and inference patch by patch."""
+
+from mappers.planner.order.graph import Op, OrderGraph, Tensor
+from mappers.planner.order.plan import plan_memory, plan_order
+from mappers.planner.order.result import OrderPlan, PlannedMemory
+from mappers.planner.order.verify import faults
+
+__all__ = ["Op", "OrderGraph", "OrderPlan", "PlannedMemory", "Tensor", "faults", "plan_memory", "plan_order"]
