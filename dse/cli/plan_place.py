@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["PlaceOptions", "run_place"]
 
 OBJECTIVES = ("latency", "energy", "cost")
+_EQUAL = 1e-6  # relative; sums in another order differ by less
 _UNIT = {"latency": "s", "energy": "J", "cost": ""}
 
 
@@ -140,7 +141,7 @@ def _place(options: PlaceOptions, stop: Any) -> Placed:
     except InfeasibleError:
         rule = None
     replayed = None if result.plan is None else replay(posed, result.plan)
-    slower = rule is not None and replayed is not None and replayed.first_pass_s > rule.latency_s
+    slower = rule is not None and replayed is not None and replayed.first_pass_s > rule.latency_s * (1 + _EQUAL)
     return Placed(posed, result, replayed, rule, slower and options.objective == "latency")
 
 

@@ -101,10 +101,22 @@ def _memory_lines(plan: PlannedStep, found: dict[str, Any]) -> list[str]:
         f"all at once {transients['flat_bytes'] / 1e9:,.3f} GB, "
         f"caching allocator {transients['caching_allocator']['reserved_bytes'] / 1e9:,.3f} GB"
     )
+    lines += _caching_lines(found["caching_allocator_for_all"])
     if simulated is not None:
         peak = simulated["peak_bytes"][name]
         lines.append(f"  simulated     {simulated['step_s']:,.3f} s, peak {peak / 1e9:,.3f} GB")
     return lines
+
+
+def _caching_lines(caching: dict[str, Any]) -> list[str]:
+    """The whole step through a caching allocator, without any plan."""
+    text = (
+        f"  unplanned     caching allocator reserves {caching['reserved_bytes'] / 1e9:,.3f} GB for "
+        f"{caching['allocated_bytes'] / 1e9:,.3f} GB, {100 * caching['fragmentation']:.1f} % unused"
+    )
+    if caching["published_fragmentation"] is not None:
+        text += f" (published, MEMO: {100 * caching['published_fragmentation']:.1f} %)"
+    return [text]
 
 
 def _held(name: str, held: float, capacity: float) -> str:
