@@ -1,9 +1,9 @@
 """From a system to a mapper's machine: one engine's home tier, its buffers and its arithmetic as a `Hierarchy`.
 
-What a system description does not say stays out. Below the innermost buffer it knows nothing of registers and operand
-networks: the peak rate presupposes that they keep up, so that buffer holds tiles but sets no limit on their traffic.
-Where the engine states no array, its energy per operation covers that traffic too; where it does, each processing
-element keeps one weight, as a weight-stationary array does, and the buffer pays for what enters and leaves the array.
+What a system description does not say stays out. Where the engine states no array, nothing is known of registers and
+operand networks below the innermost buffer: the peak rate presupposes that they keep up, so that buffer holds tiles but
+sets no limit on their traffic, and the energy per operation covers it. Where it does, each processing element keeps one
+weight, as a weight-stationary array does, and what enters and leaves the array takes the buffer's ports and energy.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def engine_hierarchy(
             system.tiers[name],
             parent=tuple(levels)[-1],
             home=main.home if place == 0 else None,
-            limited=not inner,
+            limited=not inner or main.array is not None,
             priced=not inner or main.array is not None,
         )
     innermost = tuple(levels)[-1]

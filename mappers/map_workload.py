@@ -23,7 +23,7 @@ from mappers.kernel_problem import kernel_problem, with_joined_ranks, without_ba
 from mappers.mapped import EngineShare, MappedLayer, MappedOp, MappedWorkload
 from mappers.mapspace.problem import CascadeProblem, cascade_problem
 from mappers.mapspace.report import SearchResult
-from mappers.roofline import roofline_op, roofline_workload
+from mappers.roofline import roofline_op, roofline_workload, sharers
 from workloads.einsum import Cascade, resolve_sizes
 from workloads.einsum.passes import count_passes
 from workloads.errors import InfeasibleError, unknown_name
@@ -192,14 +192,14 @@ def _mapped_op(
         ideal[cost.unit] = ideal.get(cost.unit, 0.0) + cycles / (unit.clock_hz * _instances(machine, cost.unit))
         buffers_j[cost.unit] = buffers_j.get(cost.unit, 0.0) + joules
     whole = not all(einsum.contraction for einsum in problem.einsums)
-    engine = system.engines[next(iter(ideal))]
+    engine, turns = system.engines[next(iter(ideal))], sharers(system, roofline.home)
     shares = []
     for share in roofline.shares:
         if share.engine not in ideal:
             shares.append(share)
             continue
         # What is executed over what was mapped: less where a mask drops points, more for each group of a product.
-        mapped_s = share.seconds if whole else op.work.contraction / engine.throughput(op.compute_format)
+        mapped_s = share.seconds if whole else turns * op.work.contraction / engine.throughput(op.compute_format)
         executed = mapped_s / ideal[share.engine]
         waiting_s = max(0.0, busy[share.engine] * executed - mapped_s)
         energy_j = share.energy_j + buffers_j[share.engine] * executed
@@ -213,7 +213,7 @@ def _mapped_op(
         shares=tuple(shares),
         read_bytes=roofline.read_bytes + read,
         write_bytes=roofline.write_bytes + write,
-        port_s=roofline.port_s + read / read_bandwidth + write / write_bandwidth,
+        port_s=roofline.port_s + turns * (read / read_bandwidth + write / write_bandwidth),
     )
 
 

@@ -11,10 +11,15 @@ from mappers.assign import Assign, fastest_engines
 from mappers.mapped import EngineShare, MappedLayer, MappedOp, MappedWorkload
 from workloads.workload import Op, Workload
 
-__all__ = ["roofline_op", "roofline_workload"]
+__all__ = ["VECTOR_FORMAT", "roofline_op", "roofline_workload", "sharers"]
 
 VECTOR_FORMAT = "fp32"
 """Element-wise work, reductions and exponentials are computed in fp32, as attention and norm kernels do."""
+
+
+def sharers(system: System, tier: str) -> int:
+    """How many devices take turns at ``tier`` and at the engines at home in it: all of them where it is shared."""
+    return system.devices if system.tiers[tier].shared else 1
 
 
 def roofline_op(op: Op, system: System, assign: Assign = fastest_engines) -> MappedOp:
@@ -30,10 +35,10 @@ def roofline_op(op: Op, system: System, assign: Assign = fastest_engines) -> Map
     ):
         engine = system.engines[engine_name]
         work[engine_name] += operations
-        seconds[engine_name] += operations / engine.throughput(fmt)
+        seconds[engine_name] += sharers(system, engine.home) * operations / engine.throughput(fmt)
         energy[engine_name] += operations * engine.energy(fmt)
     shares = tuple(EngineShare(name, work[name], seconds[name], energy[name]) for name in work if work[name])
-    tier = system.tiers[main.home]
+    tier, turns = system.tiers[main.home], sharers(system, main.home)
     read_bandwidth = main.home_bandwidth_bytes_per_s or tier.read_bandwidth_bytes_per_s
     write_bandwidth = main.home_bandwidth_bytes_per_s or tier.write_bandwidth_bytes_per_s
     read_bytes, write_bytes = op.bytes("read"), op.bytes("write")
@@ -43,7 +48,7 @@ def roofline_op(op: Op, system: System, assign: Assign = fastest_engines) -> Map
         shares=shares or (EngineShare(assignment.other, 0.0, 0.0, 0.0),),
         read_bytes=read_bytes,
         write_bytes=write_bytes,
-        port_s=read_bytes / read_bandwidth + write_bytes / write_bandwidth,
+        port_s=turns * (read_bytes / read_bandwidth + write_bytes / write_bandwidth),
         overhead_s=max(system.engines[share].launch_overhead_s for share in work),
     )
 

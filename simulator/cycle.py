@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from hw.spec.system import System
+from mappers.assign import Assign, fastest_engines
 from mappers.mapped import EngineShare, MappedLayer, MappedOp, MappedWorkload
-from mappers.roofline import VECTOR_FORMAT
+from mappers.roofline import VECTOR_FORMAT, sharers
 from simulator.interconnect.links import LinkType, protocol_efficiency
 from simulator.interconnect.protocols import link_type
 from simulator.memory.engine_services import engine_services
@@ -49,6 +50,7 @@ class CycleService:
     engines: Mapping[str, InsideService]
     roles: Mapping[str, Role]
     phase: Phase
+    assign: Assign
     used: dict[str, list[float]] = field(default_factory=dict)
     inside: dict[str, Served] = field(default_factory=dict)
 
@@ -67,15 +69,19 @@ class CycleService:
 
     def _served(self, mapped: MappedOp) -> bool:
         """Whether an engine's device computes the operation."""
-        return any(share.engine in self.engines for share in mapped.shares) and any(products(mapped.op))
+        return self._main(mapped) in self.engines and any(products(mapped.op))
+
+    def _main(self, mapped: MappedOp) -> str:
+        """The engine of the operation's contractions, which decides how the home tier is seen; it comes first."""
+        op = mapped.op
+        return mapped.shares[0].engine if op.work.contraction else self.assign(op, self.system).contraction
 
     def op(self, mapped: MappedOp) -> MappedOp:
         """One operation as its memory serves it, never faster than it was; inside a memory, as its device computes."""
-        for share in mapped.shares:
-            if share.engine in self.engines:
-                return self._inside(mapped, share)
+        if self._served(mapped):
+            return self._inside(mapped, mapped.shares[0])
         service = self.tiers.get(mapped.home)
-        if service is None or self._computes_inside(mapped):
+        if service is None or self.system.engines[self._main(mapped)].home_bandwidth_bytes_per_s is not None:
             return mapped
         demands = list(op_demands(mapped.op, self.roles, self.phase))
         if not demands:
@@ -89,17 +95,15 @@ class CycleService:
         """The products of an operation where they are computed; what is not a product stays as it was mapped."""
         name = share.engine
         engine, op = self.system.engines[name], mapped.op
-        asked = list(products(op))
-        if not asked:
-            return mapped
         try:
-            answers = [self.engines[name].serve(product) for product in asked]
+            answers = [self.engines[name].serve(product) for product in products(op)]
         except InputError as error:
             raise replace(error, field=f"engines.{name}.device ({op.name}: {error.field})") from None
-        seconds = sum(answer.seconds for answer in answers)
+        turns = sharers(self.system, mapped.home)
+        seconds = turns * sum(answer.seconds for answer in answers)
         energy_j = sum(answer.energy_j for answer in answers)
         own_rest = op.work.other if share.operations > op.work.contraction else 0.0
-        seconds += own_rest / engine.throughput(VECTOR_FORMAT)
+        seconds += turns * own_rest / engine.throughput(VECTOR_FORMAT)
         energy_j += own_rest * engine.energy(VECTOR_FORMAT)
         longest = max(answers, key=lambda answer: answer.seconds)
         if name not in self.inside or longest.seconds > self.inside[name].seconds:
@@ -112,12 +116,8 @@ class CycleService:
             ),
             read_bytes=max(0.0, mapped.read_bytes - stays),
             inside_bytes=stays,
-            port_s=sum(answer.port_s for answer in answers),
+            port_s=turns * sum(answer.port_s for answer in answers),
         )
-
-    def _computes_inside(self, mapped: MappedOp) -> bool:
-        engines = [self.system.engines[share.engine] for share in mapped.shares]
-        return any(engine.home_bandwidth_bytes_per_s is not None for engine in engines)
 
     def slowness(self, op: Op, operand: Operand) -> Slowness:
         """How much longer than in order tiers and links take for the pieces that ``operand`` lies in."""
@@ -147,7 +147,8 @@ class CycleService:
                 lines.append(f"{name}: names no device, so it is at its stated bandwidth")
                 continue
             assumed = ", assumed" if tier.mapping is None and tier.read_queue is tier.write_queue is None else ""
-            parts = [f"transfers at {service.fraction(_SEQUENTIAL):.3f}"]
+            read, written = (service.fraction(asked) for asked in (_SEQUENTIAL, _SEQUENTIAL_WRITES))
+            parts = [f"transfers at {read:.3f}, written at {written:.3f}"]
             if name in self.used:
                 served = sorted({f"{fraction:.3f}" for fraction in self.used[name]})
                 parts.insert(0, f"operations at {' to '.join(dict.fromkeys((served[0], served[-1])))}")
@@ -164,7 +165,8 @@ class CycleService:
         """How long drives last at this rate of writing, written in order; none where nothing is written to them."""
         lines = []
         for name, service in drive_services(self.tiers).items():
-            written, endurance = written_bytes.get(name, 0.0), service.drive.endurance_bytes
+            written = written_bytes.get(name, 0.0) * sharers(self.system, name)
+            endurance = service.drive.endurance_bytes
             if written and endurance is not None:
                 years = service.drives * endurance / (written / latency_s) / _YEAR_S
                 lines.append(
@@ -174,7 +176,7 @@ class CycleService:
         return lines
 
 
-def cycle_service(system: System, workload: Workload) -> CycleService:
+def cycle_service(system: System, workload: Workload, assign: Assign = fastest_engines) -> CycleService:
     """The devices behind the parts of ``system``; raises `InputError` where there are none, or none that fit."""
     tiers, links = tier_services(system), _links(system)
     engines = engine_services(system, tiers)
@@ -196,7 +198,7 @@ def cycle_service(system: System, workload: Workload) -> CycleService:
         carried[name] = carried[name].model_copy(update={"bandwidth_bytes_per_s": left})
     roles: dict[str, Role] = {tensor.name: tensor.role for layer, _ in workload.layers() for tensor in layer.stored}
     served = system.model_copy(update={"tiers": slowed, "links": carried})
-    return CycleService(served, tiers, links, engines, roles, workload.phase)
+    return CycleService(served, tiers, links, engines, roles, workload.phase, assign)
 
 
 _AGREEMENT = 0.15  # between a link's stated bandwidth and its protocol's line rate

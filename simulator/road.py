@@ -10,7 +10,6 @@ from mappers.map_workload import FIDELITIES as MAPPER_FIDELITIES
 from mappers.map_workload import OpMapper, map_workload
 from mappers.mapped import MappedOp, MappedWorkload
 from mappers.planner import LayerPlan, MemoryPlan, plan_memory
-from mappers.planner.placement import path_bandwidth
 from mappers.roofline import roofline_op
 from simulator.attribution import time_by_bound
 from simulator.collections.steps import cache_room, unroll_steps
@@ -18,7 +17,7 @@ from simulator.engine import execute, require_capacity
 from simulator.policy import Policy
 from simulator.result import Bounds, OpRow, Result
 from simulator.schedule import schedule
-from simulator.transport import collective_cost
+from simulator.transport import collective_cost, transfer_demands
 from workloads.errors import InputError, unknown_name
 from workloads.formats import FormatChoice
 from workloads.models.architecture import Model
@@ -61,7 +60,7 @@ def simulate(
     if fidelity == "cycle":
         from simulator.cycle import cycle_service  # compiled code: the other fidelities do without
 
-        cycle = cycle_service(stated, workload)
+        cycle = cycle_service(stated, workload, policy.assign)
         mapped, system = cycle.workload(mapped), cycle.system
     notes = mapped.notes()
     if policy.collections:
@@ -143,23 +142,27 @@ def _op_rows(mapped: MappedWorkload, plan: MemoryPlan) -> Iterator[OpRow]:
 
 
 def _bounds(mapped: MappedWorkload, plan: MemoryPlan, system: System, steps: int) -> Bounds:
-    """Per engine all its operations, per tier and fabric all its bytes, counted from the workload, not the schedule."""
+    """Per engine all its operations, per tier, link and fabric all its bytes, counted from the workload."""
     compute: dict[str, float] = {}
     moved: dict[str, float] = {}
+
+    def travel(source: str, target: str, size: float) -> None:
+        for hop in transfer_demands(system, source, target, size):
+            moved[hop.resource] = moved.get(hop.resource, 0.0) + hop.seconds
+
     for placed, count in plan.layers():
         for op in mapped.layers[placed.layer.name].ops.values():
             for share in op.shares:
                 compute[share.engine] = compute.get(share.engine, 0.0) + count * share.seconds
             moved[op.home] = moved.get(op.home, 0.0) + count * op.port_s
             for tier, size in _away(placed, op):
-                moved[tier] = moved.get(tier, 0.0) + count * size / path_bandwidth(system, tier, op.home)
+                travel(tier, op.home, count * size)
         for step in placed.layer.steps:
             if isinstance(step, Collective):
                 _, seconds, _ = collective_cost(system, step, mapped.workload.devices)
                 moved["fabric"] = moved.get("fabric", 0.0) + count * seconds
         for tensor, size in placed.missed_bytes:
-            tier = placed.tier(tensor)
-            moved[tier] = moved.get(tier, 0.0) + count * size / path_bandwidth(system, tier, plan.home)
+            travel(placed.tier(tensor), plan.home, count * size)
     return Bounds(max(compute.values()) / steps, max(moved.values()) / steps)
 
 

@@ -51,7 +51,7 @@ class TaskOrigin:
 class Schedule:
     """The graph, what each task stands for (by segment and task name), and the dynamic energy per component in J.
 
-    ``written_bytes`` count what goes into each tier.
+    ``written_bytes`` count what is stored in each tier: activations that pass through do not count.
     """
 
     graph: TaskGraph
@@ -341,7 +341,8 @@ class _SegmentBuilder:
         demands = transfer_demands(self.system, source, target, size, slowness)
         latency = transfer_latency_s(self.system, source, target)
         origin = TaskOrigin(placed.layer.name, f"{kind} {tensor}", kind)
-        self._count_written(target, size)
+        if kind != "move":  # activations pass through
+            self._count_written(target, size)
         self._add_task(Task(name, "transfer", demands, (), latency, after), origin)
         for component, joules in transfer_energy_j(self.system, source, target, size).items():
             self._spend(component, joules)
@@ -354,7 +355,8 @@ class _SegmentBuilder:
         self.written_bytes[tier] = self.written_bytes.get(tier, 0.0) + size
 
     def _spend_on_op(self, mapped: MappedOp) -> None:
-        self._count_written(mapped.home, mapped.write_bytes)
+        stored = (o.bytes for o in mapped.op.operands if o.stored is not None and o.access == "write")
+        self._count_written(mapped.home, sum(stored))
         for share in mapped.shares:
             self._spend(share.engine, share.energy_j)
         tier = self.system.tiers[mapped.home]

@@ -216,7 +216,9 @@ def demo(
 
 @app.command("list")
 def list_things(
-    what: Annotated[str, typer.Argument(help="models, systems, formats, cascades, devices, drives, pim, arrays or links.")],
+    what: Annotated[
+        str, typer.Argument(help="models, systems, formats, cascades, devices, drives, pim, arrays or links.")
+    ],
     json: Json = False,
 ) -> None:
     """List what there is to choose from."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dse.cli.output import print_document
 from dse.cli.simulate import PHASES, choose_model, choose_system
 from dse.cli.stopping import stoppable
+from dse.reports.units_text import bytes_text, seconds_text
 from hw.spec.quantity import BYTES, parse_quantity
 from workloads.errors import InfeasibleError, InputError, unknown_name
 
@@ -188,6 +189,7 @@ def _document(options: PlaceOptions, placed: Placed) -> dict[str, Any]:
             tier.name: tier.capacity_bytes + placed.posed.fixed_bytes[tier.name] for tier in problem.tiers
         },
         "resident_bytes": _resident(placed),
+        "kept_by_rule_bytes": placed.posed.fixed_bytes,
         "moved_bytes": plan.moved_bytes(problem),
         "transfers": [asdict(arrival) for arrival in arrivals],
     }
@@ -249,13 +251,19 @@ def _text(document: dict[str, Any], placed: Placed) -> str:
     if transfers:
         tight = min(transfers, key=lambda arrival: arrival["slack_s"])
         lines.append(
-            f"  transfers    {len(transfers)}, {document['moved_bytes']:.4g} bytes per pass; "
-            f"the tightest has {tight['slack_s']:.3g} s to spare"
+            f"  transfers    {len(transfers)}, {bytes_text(document['moved_bytes'])} per pass; "
+            f"the tightest has {seconds_text(tight['slack_s'])} to spare"
         )
     for tier, groups in document["resident_bytes"].items():
         peak, capacity = document["simulated_peak_bytes"][tier], document["capacity_bytes"][tier]
-        what = ", ".join(f"{group.replace('_', ' ')} {size:.4g}" for group, size in sorted(groups.items(), key=_size))
-        lines.append(f"  {tier:12} peak {peak:.4g} of {capacity:.4g} bytes; stays: {what or 'nothing'}")
+        parts = [f"{group.replace('_', ' ')} {bytes_text(size)}" for group, size in sorted(groups.items(), key=_size)]
+        stays = ", ".join(parts) or "nothing"
+        lines.append(f"  {tier:12} peak {bytes_text(peak)} of {bytes_text(capacity)}; stays: {stays}")
+    by_rule = [f"{tier} {bytes_text(size)}" for tier, size in document["kept_by_rule_bytes"].items() if size]
+    if by_rule:
+        lines.append(
+            f"  in part      what is read in part, on demand, stays where the simple rule has it: {', '.join(by_rule)}"
+        )
     lines.append(f"  by           {result.backend}, {result.seconds:.2f} s")
     return "\n".join(lines)
 

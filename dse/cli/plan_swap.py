@@ -16,7 +16,7 @@ from hw.spec.quantity import BYTES, parse_quantity
 from hw.spec.system import System
 from mappers.planner.allocation.caching import CachingResult, replay_requests
 from mappers.planner.swap import KERNELS, POLICIES, PlannedStep, machine_of, plan_step, setting_of
-from mappers.planner.swap.bilevel import flat_plan
+from mappers.planner.swap.bilevel import bilevel_plan, flat_plan
 from mappers.planner.swap.curve import contexts_to, step_curve
 from mappers.planner.swap.gpt_models import GPT_MODELS, gpt_model
 from mappers.planner.swap.step_ops import step_requests
@@ -209,9 +209,9 @@ def _document(options: SwapOptions, plans: dict[str, PlannedStep], replayed: Rep
     plan = plans["attained"]
     setting = plan.setting
     machine, times = setting.machine, plan.times
+    two = bilevel_plan(plan.step, options.time_limit_s) if plan.passing_bytes else plan.arena
     flat = flat_plan(plan.step, min(10.0, options.time_limit_s))
     caching = replay_requests(step_requests(plan.step, with_skeletal=False))
-    whole = replay_requests(step_requests(plan.step, with_skeletal=True, resident={"states": setting.state_bytes}))
     return {
         "model": setting.model.name,
         "system": machine.name,
@@ -256,24 +256,20 @@ def _document(options: SwapOptions, plans: dict[str, PlannedStep], replayed: Rep
             "rounding_buffers": plan.buffers,
             "rounding_buffer_bytes": plan.buffer_bytes,
             "transient_bytes": plan.arena.peak_bytes,
+            "made_again_bytes_among_them": plan.passing_bytes,
         },
         "tiers": _tiers(options, plan),
         "transients": {
-            "bilevel_bytes": plan.arena.peak_bytes,
-            "bilevel_proved": plan.arena.proved,
-            "bilevel_seconds": plan.arena.seconds,
+            "bilevel_bytes": two.peak_bytes,
+            "bilevel_proved": two.proved,
+            "bilevel_seconds": two.seconds,
             "flat_bytes": flat.peak_bytes,
             "flat_status": flat.status,
             "flat_lower_bound_bytes": flat.lower_bound_bytes,
-            "bilevel_less_flat_bytes": plan.arena.peak_bytes - (flat.peak_bytes or 0),
+            "bilevel_less_flat_bytes": two.peak_bytes - (flat.peak_bytes or 0),
             "caching_allocator": _caching(caching),
         },
-        "caching_allocator_for_all": {
-            **_caching(whole),
-            "published_fragmentation": _PUBLISHED_FRAGMENTATION
-            if _is_published(plan) and plan.policy == "recompute" and setting.graph.tokens == 1 << 19
-            else None,
-        },
+        "caching_allocator_for_all": _unplanned(plan),
         "head_chunks": setting.head_chunks,
         "simulated": None
         if replayed is None
@@ -294,6 +290,20 @@ _SOURCES = {
     "update": "derived: bytes of Adam through memory; the host's processors at their part of its memory's rate",
     "split": "synthetic: tensor and sequence parallelism over all devices, one sequence per step",
 }
+
+
+def _unplanned(plan: PlannedStep) -> dict[str, Any] | None:
+    """The whole step, activations and states too, through a caching allocator; None where activations leave, which
+    requests to one memory do not tell."""
+    setting = plan.setting
+    if plan.policy not in ("keep", "recompute"):
+        return None
+    requests = step_requests(plan.step, with_skeletal=True, resident={"states": setting.state_bytes})
+    published = _is_published(plan) and plan.policy == "recompute" and setting.graph.tokens == 1 << 19
+    return {
+        **_caching(replay_requests(requests)),
+        "published_fragmentation": _PUBLISHED_FRAGMENTATION if published else None,
+    }
 
 
 def _update(plan: PlannedStep) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def _memory_lines(plan: PlannedStep, found: dict[str, Any]) -> list[str]:
         "states": memory["state_bytes"],
         "kept": memory["kept_bytes"],
         "rounding buffers": plan.buffers * plan.buffer_bytes,
-        "transients": memory["transient_bytes"],
+        "transients and made again" if plan.passing_bytes else "transients": memory["transient_bytes"],
     }
     lines.append(" " * 16 + ", ".join(f"{part} {size / 1e9:,.3f}" for part, size in parts.items() if size))
     for tier, held in found["tiers"].items():
@@ -108,8 +108,10 @@ def _memory_lines(plan: PlannedStep, found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _caching_lines(caching: dict[str, Any]) -> list[str]:
+def _caching_lines(caching: dict[str, Any] | None) -> list[str]:
     """The whole step through a caching allocator, without any plan."""
+    if caching is None:
+        return []
     text = (
         f"  unplanned     caching allocator reserves {caching['reserved_bytes'] / 1e9:,.3f} GB for "
         f"{caching['allocated_bytes'] / 1e9:,.3f} GB, {100 * caching['fragmentation']:.1f} % unused"

@@ -80,7 +80,7 @@ def _check_devices(system: System) -> None:
         if tier.macro is not None and tier.kind != "sram":
             raise InputError(f"a tier of kind {tier.kind!r} has no SRAM macro", "kind: sram", f"tiers.{name}.macro")
     for name, engine in system.engines.items():
-        _check_engine_device(f"engines.{name}", engine)
+        _check_engine_device(f"engines.{name}", engine, system.tiers[engine.home])
 
 
 def _check_tier_device(path: str, tier: Tier) -> None:
@@ -100,7 +100,13 @@ def _check_tier_device(path: str, tier: Tier) -> None:
 _INSIDE_KINDS = ("near-memory", "in-memory", "in-storage")
 
 
-def _check_engine_device(path: str, engine: Engine) -> None:
+_HOMES = {"near-memory": _DRAM_KINDS, "in-storage": ("flash",), "in-memory": ("rram", "mram", *_DRAM_KINDS, "sram")}
+
+
+def _check_engine_device(path: str, engine: Engine, home: Tier) -> None:
+    if engine.kind in _HOMES and home.kind not in _HOMES[engine.kind]:
+        problem = f"an engine of kind {engine.kind!r} in a tier of kind {home.kind!r}"
+        raise InputError(problem, f"a home of kind {', '.join(_HOMES[engine.kind])}", f"{path}.home")
     if engine.device is not None and engine.kind not in _INSIDE_KINDS:
         problem = f"an engine of kind {engine.kind!r} is no memory that computes"
         raise InputError(problem, f"none, or an engine of kind {', '.join(_INSIDE_KINDS)}", f"{path}.device")

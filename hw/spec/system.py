@@ -2,8 +2,8 @@
 
 In YAML the unit is part of the value and the field name drops it: ``capacity: 80 GB`` becomes ``capacity_bytes``.
 A system describes **one device** and says how many of them there are; tiers and links marked ``shared`` exist once
-for all devices (a host's DDR, its NVMe drive), everything else exists per device. Devices exchange data over
-``fabric``.
+for all devices (a host's DDR, its NVMe drive), and so do engines at home in such a tier; everything else exists per
+device. Devices exchange data over ``fabric``.
 
 Each component may carry ``sources``: field -> "kind: where the number is from", with kind one of stated, derived,
 fitted, synthetic. The bundled presets have one for every number.
@@ -77,7 +77,7 @@ class Engine(Component):
     that multiply by what their cells hold; they run contractions only.
 
     An engine inside a memory may say what it is made of. ``device`` is a memory that computes, an array or an engine
-    inside drives, a name from `tiercade list pim`, `list arrays` or `list storage-engines`; ``channels`` is how many
+    inside drives, a name from `tiercade list pim` or `list arrays` (or ``instinfer``); ``channels`` is how many
     channels, or chips of arrays, there are of it: as many as the device has when left out. A drive has one engine.
     Only cycle fidelity looks at them.
     """

@@ -16,7 +16,7 @@ from simulator.memory.flash.drive import SECTOR_BYTES, Drive
 from simulator.memory.flash.drives import load_drive
 from simulator.memory.flash.run import simulate_drive
 from simulator.memory.flash.workload import DriveWorkload
-from simulator.memory.traffic import SEQUENTIAL_BYTES, Demand
+from simulator.memory.traffic import Demand
 
 __all__ = ["OUTSTANDING", "REQUEST_BYTES", "DriveService", "bundled_drive_service"]
 
@@ -58,7 +58,7 @@ class DriveService:
         return min(1.0, stated / served)
 
     def rate(self, direction: Direction, granule_bytes: int) -> float:
-        """Bytes per second of pieces of ``granule_bytes`` that lie anywhere, in order when it is 1 MiB or more."""
+        """Bytes per second of pieces of ``granule_bytes`` that lie anywhere, those above a request in order."""
         key = (direction, granule_bytes)
         if key not in self._known:
             self._known[key] = self.drives * self._simulate(direction, granule_bytes)
@@ -67,7 +67,7 @@ class DriveService:
 
     def _simulate(self, direction: Direction, granule_bytes: int) -> float:
         outstanding = min(self.reads if direction == "read" else self.writes, self.drive.host.queue_entries)
-        in_order = granule_bytes >= SEQUENTIAL_BYTES
+        in_order = granule_bytes > REQUEST_BYTES
         asked = DriveWorkload(
             pattern=f"{'seq' if in_order else 'rand'}-{direction}",  # type: ignore[arg-type]
             size_bytes=REQUEST_BYTES if in_order else granule_bytes,

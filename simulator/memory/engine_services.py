@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hw.spec.system import Engine, System
+from hw.spec.system import Engine, System, Tier
 from simulator.memory.arrays.service import array_service
 from simulator.memory.drive_service import DriveService
 from simulator.memory.inside import InsideService
@@ -32,19 +32,19 @@ def engine_services(system: System, tiers: Mapping[str, TierService]) -> dict[st
         if engine.device is None:
             continue
         try:
-            found[name] = _service(engine, drives)
+            found[name] = _service(engine, system.tiers[engine.home], drives)
         except InputError as error:
             raise replace(error, field=f"engines.{name}.{error.field or 'device'}") from None
     return found
 
 
-def _service(engine: Engine, drives: Mapping[str, DriveService]) -> InsideService:
+def _service(engine: Engine, home: Tier, drives: Mapping[str, DriveService]) -> InsideService:
     assert engine.device is not None
     if engine.kind == "in-storage":
         if engine.home not in drives:
             problem = f"its home tier {engine.home!r} names no drive"
             raise InputError(problem, f"tiers.{engine.home}.device, as in 'tiercade list drives'")
-        return StorageService(drives[engine.home], load_storage_engine(engine.device))
+        return StorageService(drives[engine.home], load_storage_engine(engine.device), home.read_energy_j_per_bit)
     if engine.kind == "in-memory":
         return array_service(engine.device, engine.channels)
     service = pim_service(engine.device, engine.channels)

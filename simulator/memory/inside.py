@@ -18,7 +18,7 @@ class Product:
 
     ``stored_bits`` are those of one stored element, scales left out. ``copies`` may be broken: an expected number of
     experts. ``grows`` tells a cache that every step adds to from weights that stay as they are; ``new_rows`` and
-    ``new_columns`` of a copy are what this step adds.
+    ``new_columns`` of a copy are what this step adds. ``computed`` is the format that is computed in, where known.
     """
 
     rows: int
@@ -29,6 +29,7 @@ class Product:
     grows: bool
     new_rows: float = 0.0
     new_columns: float = 0.0
+    computed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,20 @@ def products(op: Op) -> Iterator[Product]:
     Tokens are spread over experts as evenly as whole tokens can be. Masked-out points of an attention count as fewer
     copies.
     """
-    sizes = dict(op.sizes)
+    sizes, computed = dict(op.sizes), op.compute_format
     stored = {operand.symbol: operand for operand in op.operands if operand.stored is not None}
     if op.kind in ("gemm", "grouped_gemm") and "W" in stored:
         weights, tokens = stored["W"], sizes["m"]
         matrices = weights.elements / (sizes["n0"] * sizes["n1"])
         bits = storage_format(weights.format).element_bits
         if op.kind == "gemm":
-            yield Product(sizes["n1"], sizes["n0"], tokens, matrices, bits, grows=False)
+            yield Product(sizes["n1"], sizes["n0"], tokens, matrices, bits, grows=False, computed=computed)
             return
         fewer = max(1, int(tokens / matrices))
         more = max(0.0, tokens - fewer * matrices)
         for vectors, copies in ((fewer, matrices - more), (fewer + 1, more)):
             if copies > 0:
-                yield Product(sizes["n1"], sizes["n0"], vectors, copies, bits, grows=False)
+                yield Product(sizes["n1"], sizes["n0"], vectors, copies, bits, grows=False, computed=computed)
     elif op.kind == "attention" and "K" in stored:
         heads = sizes["b"] * sizes["h"]
         queries = sizes["g"] * sizes["p"]
@@ -80,5 +81,5 @@ def products(op: Op) -> Iterator[Product]:
         bits = storage_format(stored["K"].format).element_bits
         # Each head's queries are those of new tokens; masked-out points make fewer copies, but no fewer tokens.
         added = sizes["p"] * heads / copies
-        yield Product(sizes["m"], sizes["e"], queries, copies, bits, grows=True, new_rows=added)
-        yield Product(sizes["f"], sizes["m"], queries, copies, bits, grows=True, new_columns=added)
+        yield Product(sizes["m"], sizes["e"], queries, copies, bits, grows=True, new_rows=added, computed=computed)
+        yield Product(sizes["f"], sizes["m"], queries, copies, bits, grows=True, new_columns=added, computed=computed)

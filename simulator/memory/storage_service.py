@@ -2,13 +2,13 @@
 
 Keys and values lie in pages of one head (`simulator.memory.storage.layout`), weights in order. Pages are read by the
 drive's own simulation; they pass the filters and go to the units as they come, so a product takes the longest of flash,
-filters and units, after the latency of a softmax where it is one of attention. Several drives share the matrices.
+filters and units, the values of an attention after the latency of its softmax. Several drives share the matrices.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from simulator.memory.drive_service import DriveService
 from simulator.memory.inside import Product, Served
@@ -24,29 +24,37 @@ _MOST_HEADS = 64
 
 @dataclass(frozen=True)
 class StorageService:
-    """An ``engine`` inside each drive of ``drives``."""
+    """An ``engine`` inside each drive of ``drives``, which reads its flash at ``read_j_per_bit``.
+
+    Drives have whole heads each, and equal parts of the weights; the busiest one sets the time.
+    """
 
     drives: DriveService
     engine: StorageEngine
+    read_j_per_bit: float
 
     def serve(self, product: Product) -> Served:
         """Time and energy of ``product``. Raises `InputError` for shapes that pages cannot hold."""
         count = self.drives.drives
-        stored = product.rows * product.columns * product.copies * product.stored_bits / 8
-        flops = 2.0 * product.rows * product.columns * product.vectors * product.copies
+        each = math.ceil(product.copies / count) if product.grows else product.copies / count
+        matrix_bytes = product.rows * product.columns * product.stored_bits / 8
+        stored = matrix_bytes * product.copies
+        flops = 2.0 * product.rows * product.columns * product.vectors
         parts = {
-            "flash": stored / (count * self._rate(product)),
-            "units": self.engine.compute_s(flops) / count,
+            "flash": matrix_bytes * each / self._rate(replace(product, copies=each)),
+            "units": self.engine.compute_s(flops * each),
         }
         if self.engine.filter_GBps is not None:
             channels = self.drives.drive.geometry.channels
-            parts["filters"] = stored / (count * channels * self.engine.filter_GBps * 1e9)
-        latency_s = self.engine.softmax_us * 1e-6 if product.grows else 0.0
+            parts["filters"] = matrix_bytes * each / (channels * self.engine.filter_GBps * 1e9)
         longest = max(parts, key=lambda name: parts[name])
-        seconds = latency_s + parts[longest]
+        softmax_s = self.engine.softmax_us * 1e-6 if product.new_columns else 0.0
+        seconds = softmax_s + parts[longest]
         internal = count * self.drives.drive.internal_bytes_per_s
-        why = f"{longest} {parts[longest] / seconds:.0%}; channels at {stored / seconds / internal:.0%} of their rate"
-        energy_j = flops * (self.engine.flop_pJ or 0.0) * 1e-12
+        why = f"{longest} {parts[longest] / seconds:.0%}"
+        why += f", softmax {softmax_s / seconds:.0%}" if softmax_s else ""
+        why += f"; channels at {stored / seconds / internal:.0%} of their rate"
+        energy_j = flops * product.copies * (self.engine.flop_pJ or 0.0) * 1e-12 + 8 * stored * self.read_j_per_bit
         return Served(seconds, energy_j, seconds, why)
 
     def _rate(self, product: Product) -> float:

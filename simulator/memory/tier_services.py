@@ -60,7 +60,8 @@ def _drive_service(name: str, tier: Tier) -> DriveService:
         reached = service.rate("read", SEQUENTIAL_BYTES)
     except InputError as error:
         of_tier = error.file is None  # a drive file's own fields are told as they are
-        raise replace(error, field=f"tiers.{name}.device") if of_tier else error from None
+        field = "read_queue" if error.field == "queue_depth" else "device"
+        raise replace(error, field=f"tiers.{name}.{field}") if of_tier else error from None
     if abs(reached / tier.read_bandwidth_bytes_per_s - 1) > _AGREEMENT:
         raise InputError(
             f"{service.drives} x {service.drive.name} reads {reached / 1e9:,.2f} GB/s in order, "

@@ -41,10 +41,13 @@ def test_an_array_is_two_fan_outs_with_one_weight_each() -> None:
     assert mxu.clock_hz * elements.instances * 2 == pytest.approx(137.6e12)
     assert mxu.clock_hz == pytest.approx(4 * 1.05e9, rel=1e-3)
     assert machine.units["vpu"].parent == "vmem"
-    # The outer buffer keeps its ports and energies; the inner one, with an array below, its energies.
+    # The outer buffer keeps its ports and energies, and with an array below so does the inner one.
     assert machine.levels["cmem"].read_bandwidth_bytes_per_s == 2.048e12
     assert machine.levels["cmem"].write_bandwidth_bytes_per_s == 1.024e12
-    assert machine.levels["vmem"].read_bandwidth_bytes_per_s is None
+    assert (
+        machine.levels["vmem"].read_bandwidth_bytes_per_s
+        == load_system("tpu-v4i").tiers["vmem"].read_bandwidth_bytes_per_s
+    )
     assert machine.levels["vmem"].read_energy_j_per_bit == pytest.approx(0.249e-12)
 
 

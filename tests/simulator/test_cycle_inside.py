@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hw.spec.load import load_system, override
-from hw.spec.system import System
+from hw.spec.system import Fabric, System
 from mappers.assign import assign_roles
 from mappers.planner import Place
-from simulator.memory.inside import products
+from simulator.memory.drive_service import DriveService
+from simulator.memory.flash.drives import load_drive
+from simulator.memory.inside import Product, products
 from simulator.memory.pim_service import pim_service
+from simulator.memory.storage.engines import load_storage_engine
+from simulator.memory.storage_service import StorageService
 from simulator.policy import Policy
 from simulator.result import Result
 from simulator.road import simulate
 from workloads.errors import InputError
 from workloads.models.catalogue import model
 from workloads.models.lower import lower
-from workloads.phases import Decode
+from workloads.phases import Decode, Prefill
 
 HOST_ON_PIM = ["engines.pim.device=hbm-pim", "engines.pim.channels=64", "engines.pim.home_bandwidth=4.096 TB/s"]
 ON_UNITS = Policy(assign=assign_roles({"gemm": "pim", "attention": "pim"}))
@@ -97,7 +103,7 @@ LAPTOP = ["tiers.ssd.device=ssd-m1-max", "tiers.lpddr.capacity=8 GB"]
 
 
 def test_a_cache_on_flash_is_read_in_blocks() -> None:
-    # Keys of 16 tokens lie together: 16 x 12 heads x 64 x 2 B = 24 KiB, counted as 16 KiB. On this drive reads of 16 KiB
+    # Keys of 16 tokens lie together: 16 x 12 heads x 64 x 2 B = 24 KiB, counted as 16 KiB. On this drive those reads
     # reach 2.25 GB/s where reading in order reaches 6.1 (LLM in a flash, table 2): the cache takes 2.7 times as long.
     system = override(load_system("laptop-m1-max"), LAPTOP)
     policy = Policy(place=Place().pin("kv_cache", "ssd"))
@@ -169,3 +175,56 @@ def test_writing_wears_a_drive() -> None:
     years = float(wear.split(" years")[0].split()[-1])
     # 3000 cycles of all 8 x 8 x 4 x 2048 x 1024 pages of 4 KiB.
     assert years == pytest.approx(3000 * 2**29 * 4096 / (36864 / result.latency_s) / 31557600, rel=0.01)
+
+
+def test_the_hosts_products_stay_at_the_host() -> None:
+    # Beside a matrix engine the units of this machine only do what is not a contraction.
+    roofline, cycle = (
+        simulate(model("OPT-125M"), Prefill(1, 256), load_system("neupims"), fidelity=depth)
+        for depth in ("roofline", "cycle")
+    )
+    assert roofline.latency_s <= cycle.latency_s < 1.5 * roofline.latency_s
+    assert not [note for note in cycle.notes if note.startswith("pim: ")]
+
+
+@pytest.mark.parametrize("depth", ["roofline", "cycle"])
+@pytest.mark.parametrize(("name", "engine"), [("attacc", "attacc"), ("aim", "aim"), ("csd-instinfer", "csd")])
+def test_nothing_is_faster_than_its_bounds(name: str, engine: str, depth: str) -> None:
+    policy = Policy(assign=assign_roles({"attention": engine}))
+    result = simulate(model("OPT-125M"), Decode(4, 1024), load_system(name), policy=policy, fidelity=depth)
+    assert result.bounds.latency_s <= result.latency_s * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("depth", ["roofline", "cycle"])
+def test_devices_take_turns_at_a_shared_drive(depth: str) -> None:
+    # One drive with one engine for all: four devices, each with a quarter of the heads, get through no faster.
+    alone = load_system("csd-instinfer")
+    fabric = Fabric.model_validate({"topology": "switch", "bandwidth": "100 GB/s"})
+    four = alone.model_copy(update={"devices": 4, "fabric": fabric})
+    policy = Policy(assign=assign_roles({"attention": "csd"}), place=Place().pin("kv_cache", "flash"))
+    times = [
+        op_time_s(simulate(model("OPT-125M"), Decode(8, 2048), at, policy=policy, fidelity=depth), "attention")
+        for at in (alone, four)
+    ]
+    assert times[1] > 0.95 * times[0]
+
+
+def test_heads_go_to_drives_whole() -> None:
+    drive = DriveService(load_drive("ssd-instinfer-csd"), 1, 32, 32, 7e9, 3.78e9)
+    services = [
+        StorageService(replace(drive, drives=count), load_storage_engine("instinfer"), 0.0) for count in (1, 4, 12, 24)
+    ]
+    keys = Product(2048, 64, 1, 12, 16, grows=True, new_rows=1.0)
+    one, four, twelve, more = (service.serve(keys).seconds for service in services)
+    assert one > four > twelve == more
+    # A page is read from its cells, 50 us at least, before it can be used.
+    assert twelve > 50e-6
+
+
+def test_activations_that_pass_a_drive_do_not_wear_it() -> None:
+    system = load_system("csd-instinfer")
+    policy = Policy(assign=assign_roles({"attention": "csd"}), place=Place().pin("kv_cache", "flash"))
+    result = simulate(model("OPT-125M"), Decode(1, 512), system, policy=policy, fidelity="cycle")
+    (wear,) = [note for note in result.notes if "cycles last" in note]
+    # Keys and values of one token: 12 layers x 2 x 768 x 2 B.
+    assert wear.startswith("flash: 0.0369 MB written in ")

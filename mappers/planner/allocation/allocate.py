@@ -19,6 +19,8 @@ _MOST_SLOTS = 20_000_000
 """Buffers times sections alive: beyond, the search's tables would not fit in memory and first fit stands alone."""
 
 _MOST_FOR_MIP = 40
+_PATIENCE = 8
+"""Rounds this many times as long as the first look above a capacity too."""
 
 
 @dataclass
@@ -140,7 +142,8 @@ def _search(state: _State, capacity: int | None, workers: int) -> None:
             high = _ceiling(state, instance)
             if low >= high:
                 break
-            for ceiling in _targets(low, high, None if capacity is None else capacity // unit):
+            wanted = None if capacity is None else capacity // unit
+            for ceiling in _targets(low, high, wanted, limit >= _PATIENCE * prober.first_limit):
                 status, found = prober.probe(ceiling, limit)
                 state.nodes = prober.nodes
                 if status == FITS and found is not None:
@@ -185,10 +188,14 @@ def _ceiling(state: _State, instance: Instance) -> int:
     return -(-state.peak // instance.unit)
 
 
-def _targets(low: int, high: int, capacity: int | None) -> list[int]:
-    """Ceilings from ``low`` to below ``high``, hardest first; only the capacity while that is open."""
+def _targets(low: int, high: int, capacity: int | None, long: bool) -> list[int]:
+    """Ceilings from ``low`` to below ``high``, hardest first; only the capacity while that is open.
+
+    When it has been for ``long``, also half way to the best plan: how much more would do is worth knowing too.
+    """
     if capacity is not None and low <= capacity < high:
-        return [capacity]
+        middle = (capacity + high) // 2
+        return [capacity, middle] if long and capacity < middle < high else [capacity]
     span = high - low
     return list(dict.fromkeys([low, low + span // 2, low + 3 * span // 4, low + 7 * span // 8]))
 

@@ -22,6 +22,9 @@ from workloads.errors import InputError
 
 __all__ = ["LanePlan", "LogicService", "WriteCost"]
 
+FORMATS = ("fp32", "fp16", "bf16", *(f"int{bits}" for bits in range(2, 9)))
+"""Formats of which there are gate lists."""
+
 
 @dataclass(frozen=True)
 class WriteCost:
@@ -58,7 +61,7 @@ class LanePlan:
 
 @dataclass(frozen=True)
 class LogicService:
-    """``chips`` of ``device``; 16-bit numbers are taken as ``float16``.
+    """``chips`` of ``device``; 16-bit numbers of which no format is known are taken as ``float16``.
 
     ``resident_bytes``, where known, are all that lies in the arrays: it must leave the lanes room to work in.
     """
@@ -86,6 +89,14 @@ class LogicService:
             raise InputError(f"elements of {stored_bits:g} bits", "32, 16, or 2 to 8 whole bits", "stored_bits")
         return dot_program(names[stored_bits])
 
+    def program_of(self, product: Product) -> DotProgram:
+        """The arithmetic for ``product``, in the format it is computed in; `InputError` where there is no gate list."""
+        if product.computed is None:
+            return self.program(product.stored_bits)
+        if product.computed not in FORMATS:
+            raise InputError(f"computed in {product.computed}", f"one of {', '.join(FORMATS)}", "computed")
+        return dot_program(product.computed)
+
     def weights_per_lane(self, program: DotProgram) -> int:
         """Weights a lane holds beside the cells it works in; `InputError` when there are none."""
         work = dot_counts(self.device.gates, program.name, 2).cells
@@ -101,7 +112,7 @@ class LogicService:
 
     def plan(self, product: Product) -> LanePlan:
         """The fastest cut of ``product``; `InputError` when it does not fit, with what it needs."""
-        program = self.program(product.stored_bits)
+        program = self.program_of(product)
         room = self.weights_per_lane(program)
         elements = product.rows * product.columns * product.copies
         self._check_fit(program, elements)
@@ -112,7 +123,7 @@ class LogicService:
 
     def serve(self, product: Product) -> Served:
         """Time and energy of ``product``; `InputError` for formats without a gate list and for what does not fit."""
-        program = self.program(product.stored_bits)
+        program = self.program_of(product)
         plan = self.plan(product)
         cell = self.device.part()
         in_bits = product.columns * program.bits

@@ -62,6 +62,15 @@ def test_best_beats_memo_and_text_says_where_everything_goes(capsys: pytest.Capt
     assert "    attention         67.1 MB a layer: 100.0 % stays" in text
 
 
+def test_fragmentation_stands_beside_the_published(capsys: pytest.CaptureFixture[str]) -> None:
+    # The logits of the whole sequence at once, as in the paper's baseline; expected within a half of 10.6 %.
+    found = document([*SWAP, "512Ki", "--policy", "recompute", "--head-chunks", "1"], capsys)[
+        "caching_allocator_for_all"
+    ]
+    assert found["published_fragmentation"] == pytest.approx(0.106, abs=5e-4)
+    assert found["fragmentation"] == pytest.approx(found["published_fragmentation"], rel=0.5)
+
+
 def test_drives_wear(capsys: pytest.CaptureFixture[str]) -> None:
     rated = ["--drive-writes", "56 PB"]
     free = document([*SWAP, "1Mi", *rated], capsys)

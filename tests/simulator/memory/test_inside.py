@@ -39,8 +39,8 @@ def test_heads_are_matrices_and_grouped_queries_their_vectors() -> None:
     # 4 sequences x 8 key-value heads, 4 query heads to each; keys 2048 x 128, values 128 x 2048.
     keys, values = products(attention)
     # Each copy gets one new key, a row of 128, and one new value, a column.
-    assert keys == Product(2048, 128, 4, 32, 16, grows=True, new_rows=1.0)
-    assert values == Product(128, 2048, 4, 32, 16, grows=True, new_columns=1.0)
+    assert keys == Product(2048, 128, 4, 32, 16, grows=True, new_rows=1.0, computed="bf16")
+    assert values == Product(128, 2048, 4, 32, 16, grows=True, new_columns=1.0, computed="bf16")
 
 
 def test_tokens_go_to_experts_whole() -> None:
