@@ -57,7 +57,7 @@ def _from_pattern(drive: Drive, options: DriveOptions) -> dict[str, Any]:
         raise InputError("is missing", f"one of {', '.join(PATTERNS)}, or --trace", "--pattern")
     workload = DriveWorkload(
         pattern=options.pattern,  # type: ignore[arg-type]
-        size_bytes=_bytes(options.size or "4 KiB"),
+        size_bytes=_bytes("4 KiB" if options.size is None else options.size),
         queue_depth=1 if options.queue_depth is None else options.queue_depth,
         ideal_mapping=options.ideal_mapping,
         seconds=1.0 if options.seconds is None else options.seconds,

@@ -170,7 +170,8 @@ def _overridden(system: System, changes: tuple[str, ...], option: str) -> System
     try:
         return override(system, changes)
     except InputError as error:
-        raise replace(error, field=f"{option} {error.field or ''}".rstrip()) from None
+        field = "" if error.field == option.removeprefix("--") else error.field or ""
+        raise replace(error, field=f"{option} {field}".rstrip()) from None
 
 
 def _phase(request: Request) -> Phase:

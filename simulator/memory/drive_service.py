@@ -66,7 +66,7 @@ class DriveService:
         return self._known[key]
 
     def _simulate(self, direction: Direction, granule_bytes: int) -> float:
-        outstanding = min(self.reads if direction == "read" else self.writes, self.drive.host.queue_entries)
+        outstanding = self.reads if direction == "read" else self.writes
         in_order = granule_bytes > REQUEST_BYTES
         asked = DriveWorkload(
             pattern=f"{'seq' if in_order else 'rand'}-{direction}",  # type: ignore[arg-type]

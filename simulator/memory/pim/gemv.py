@@ -126,7 +126,7 @@ def pim_eltwise(pim: PimDevice, elements: int) -> PimResult:
     if pim.layout != "registers":
         raise InputError(f"{pim.name} has no element-wise operations", "a device with vector registers", "elements")
     if not 1 <= elements <= 1 << 40:
-        raise InputError(f"found {elements}", "1 or more", "elements")
+        raise InputError(f"found {elements:,}", f"1 to {1 << 40:,}", "elements")
     return _result(pim, eltwise_registers(pim, elements))
 
 

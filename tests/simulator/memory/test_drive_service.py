@@ -54,6 +54,7 @@ def test_asking_twice_simulates_once() -> None:
     [
         ("tiers.ssd.device=ssd-m1-mx", "tiers.ssd.device: unknown drive 'ssd-m1-mx'; "),
         ("tiers.ssd.channels=2", "tiers.ssd.channels: 2 x ssd-m1-max reads 12."),
+        ("tiers.ssd.read_queue=100000", "tiers.ssd.read_queue: found 100000 requests outstanding; expected 1 to 4096"),
         ("tiers.ssd.mapping=RoBaRaCoCh", "tiers.ssd.mapping: a drive maps its addresses itself"),
     ],
 )
@@ -67,3 +68,9 @@ def refusal(changes: list[str]) -> str:
     except InputError as error:
         return str(error)
     return ""
+
+
+def test_few_outstanding_requests_are_slow_but_no_mistake() -> None:
+    changes = ["tiers.ssd.device=ssd-m1-max", "tiers.ssd.read_queue=1"]
+    found = tier_services(override(load_system("laptop-m1-max"), changes))["ssd"]
+    assert found.fraction(Demand(SEQUENTIAL_BYTES)) < 0.8

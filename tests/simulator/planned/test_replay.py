@@ -6,12 +6,14 @@ port within an interval; it adds the end of an interval as a barrier. Simulated 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hw.spec.load import load_system, override
 from hw.spec.system import System
 from mappers.map_workload import map_workload
-from mappers.planner.tiers import PlacementResult, faults, place_over_tiers
+from mappers.planner.tiers import Move, PlacementResult, Stay, faults, place_over_tiers
 from simulator.planned import PosedPlacement, Replay, pose_placement, replay
 from simulator.road import simulate
 from workloads.errors import InputError
@@ -129,3 +131,34 @@ def test_wrong_questions(changes: dict[str, object], said: str) -> None:
     mapped = map_workload(lower(described, Decode(1, 512), stored_formats(described)), machine)
     with pytest.raises(InputError, match=said):
         pose_placement(mapped, machine, **changes)  # type: ignore[arg-type]
+
+
+def test_a_transfer_that_stops_on_its_way_is_executed_in_two() -> None:
+    """One tensor of the drive goes to DDR in the interval before, and on from there: the plan's peaks, and no more."""
+    machine = system("rtx-4090", "tiers.gddr.capacity=8 GB", "tiers.ddr.capacity=6 GB")
+    posed, result, direct = planned("Llama-3.1-8B", machine, Decode(1, 1024))
+    assert result.plan is not None
+    length = len(posed.intervals)
+    roomy = {tier.name: tier for tier in posed.problem.tiers}["ddr"].capacity_bytes + 1e9
+    tiers = tuple(replace(t, capacity_bytes=roomy) if t.name == "ddr" else t for t in posed.problem.tiers)
+    posed = replace(posed, problem=replace(posed.problem, tiers=tiers))
+    first = next(move for move in result.plan.moves if move.source == "nvme" and move.interval > 2)
+    stay = next(stay for stay in result.plan.stays if stay.tensor == first.tensor and stay.arriving)
+    window = [(stay.first + step) % length for step in range(stay.arriving)]
+    before = (stay.first - 1) % length
+    moves = [
+        replace(move, source="ddr") if move.tensor == stay.tensor and move.interval in window else move
+        for move in result.plan.moves
+    ]
+    staged = replace(
+        result.plan,
+        stays=(*result.plan.stays, Stay(stay.tensor, "ddr", before, stay.arriving + 1, 1)),
+        moves=(*moves, Move(stay.tensor, "nvme", "ddr", before, 1.0)),
+    )
+    assert faults(posed.problem, staged) == []
+    run = replay(posed, staged)
+    for tier, peak in staged.peak_bytes(posed.problem).items():
+        held = peak + posed.fixed_bytes[tier]
+        assert held * (1 - AGREE) <= run.peak_bytes[tier] <= held * (1 + 1e-9)
+    assert run.peak_bytes["ddr"] > direct.peak_bytes["ddr"]
+    assert run.latency_s == pytest.approx(staged.latency_s(posed.problem), rel=AGREE)
