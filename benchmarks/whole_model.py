@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from hw.spec.load import load_system
-from mappers.planner import plan_memory
+from mappers.planner.placement import plan_memory
 from mappers.roofline import roofline_workload
 from simulator.engine import execute
 from simulator.road import simulate

@@ -13,7 +13,7 @@
 # %%
 from dse.reports.table import report_text
 from hw.spec.load import load_system, override
-from mappers.planner import plan_memory
+from mappers.planner.placement import plan_memory
 from mappers.roofline import roofline_workload
 from simulator.attribution import critical_chain
 from simulator.engine import execute, occupancy

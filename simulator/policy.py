@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mappers.assign import Assign, fastest_engines
-from mappers.planner import Place
+from mappers.planner.placement import Place
 from simulator.collections import CachedCollection
 from simulator.moves import Move
 from workloads.workload import Workload

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mappers.planner import MemoryPlan
+from mappers.planner.placement import MemoryPlan
 from simulator.engine import Execution
 from workloads.workload import Role
 

@@ -9,7 +9,7 @@ from hw.spec.system import System
 from mappers.map_workload import FIDELITIES as MAPPER_FIDELITIES
 from mappers.map_workload import OpMapper, map_workload
 from mappers.mapped import MappedOp, MappedWorkload
-from mappers.planner import LayerPlan, MemoryPlan, plan_memory
+from mappers.planner.placement import LayerPlan, MemoryPlan, plan_memory
 from mappers.roofline import roofline_op
 from simulator.attribution import time_by_bound
 from simulator.collections.steps import cache_room, unroll_steps

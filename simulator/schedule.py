@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from hw.spec.system import System
 from mappers.mapped import MappedOp, MappedWorkload
-from mappers.planner import LayerPlan, MemoryPlan, PlannedRun, activation_peak_bytes
+from mappers.planner.liveness import activation_peak_bytes
+from mappers.planner.placement import LayerPlan, MemoryPlan, PlannedRun
 from simulator.engine import Buffer, Demand, Dependency, Resident, Segment, Task, TaskGraph
 from simulator.transport import (
     Slowness,

@@ -1,4 +1,4 @@
-"""``tiercade plan allocate | order | replay``: offsets for buffers, orders of operations, a caching allocator."""
+"""``tiercade plan allocate | replay | order | place | swap``: what lies where in memory, and when."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="plan",
-    help="Memory plans: where buffers lie whose lifetimes are known.",
+    help="Memory plans: offsets of buffers, orders of operations, tensors over tiers, swapped activations.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -157,7 +157,7 @@ def place(
     price: Annotated[
         list[str] | None, typer.Option(metavar="TIER=AMOUNT", help="Of 1 GB of a tier, for --objective cost.")
     ] = None,
-    pieces: Annotated[int, typer.Option(help="Large weights are cut into so many pieces that may live apart.")] = 2,
+    pieces: Annotated[int, typer.Option(help="Large weights are cut into so many pieces that may live apart.")] = 4,
     time_limit: Annotated[float, typer.Option(metavar="SECONDS", help="End with the best found then.")] = 30.0,
     figure: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw what fills each tier over a pass; .png or .svg.")

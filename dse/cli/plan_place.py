@@ -40,7 +40,7 @@ class PlaceOptions:
     kv_cache: str | None = None
     objective: str = "latency"
     prices: tuple[str, ...] = ()
-    pieces: int = 2
+    pieces: int = 4
     time_limit_s: float = 30.0
     figure: Path | None = None
 

@@ -11,7 +11,7 @@ from dse.cli.output import print_document, write_text
 from hw.spec.load import load_system, override
 from hw.spec.system import System
 from mappers.assign import Assign, assign_roles, fastest_engines
-from mappers.planner import Place
+from mappers.planner.placement import Place
 from simulator.collections import CachedCollection
 from simulator.moves import Move
 from simulator.policy import Policy

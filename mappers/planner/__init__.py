@@ -1,6 +1,5 @@
-"""Memory planning: which tensor lives in which tier."""
+"""Memory planning: what lies where and when.
 
-from mappers.planner.liveness import activation_peak_bytes
-from mappers.planner.placement import LayerPlan, MemoryPlan, Place, PlannedRun, plan_memory
-
-__all__ = ["LayerPlan", "MemoryPlan", "Place", "PlannedRun", "activation_peak_bytes", "plan_memory"]
+``placement`` puts a model's tensors into tiers by a stated rule; ``tiers`` plans their travels; ``allocation`` gives
+buffers offsets; ``order`` orders operations; ``swap`` divides activations into kept, swapped and computed again.
+"""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from mappers.mapped import MappedLayer, MappedOp, MappedWorkload
-from mappers.planner import LayerPlan, MemoryPlan, PlannedRun
+from mappers.planner.placement import LayerPlan, MemoryPlan, PlannedRun
 from simulator.collections.cached import CachedCollection, CacheOutcome, run_cache
 from workloads.errors import InputError
 from workloads.formats import storage_format

@@ -45,7 +45,7 @@ class BlockMachine:
 
 
 T4_HOST = BlockMemory(gpu=16 * 2.0**30, cpu=208e9, disk=1.5e12)
-"""stated: NVIDIA T4 data sheet, 16 GB (binary, as memory chips are); FlexGen, section 6: 208 GB of DRAM, 1.5 TB SSD."""
+"""stated: NVIDIA T4 data sheet, 16 GB (binary, as memory chips are); FlexGen, its set-up: 208 GB DRAM, 1.5 TB SSD."""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from hw.spec.system import System
 from mappers.mapped import MappedOp, MappedWorkload
-from mappers.planner import activation_peak_bytes, plan_memory
-from mappers.planner.placement import tier_capacity, tier_order
+from mappers.planner.liveness import activation_peak_bytes
+from mappers.planner.placement import plan_memory, tier_capacity, tier_order
 from mappers.planner.tiers import Interval, Route, Tensor, Tier, TierProblem
 from simulator.transport import collective_cost, transfer_demands, transfer_energy_j, transfer_latency_s
 from workloads.errors import InfeasibleError, InputError
@@ -58,7 +58,7 @@ def pose_placement(
     system: System,
     *,
     grain: str = "operation",
-    pieces: int = 2,
+    pieces: int = 4,
     prices: dict[str, float] | None = None,
 ) -> PosedPlacement:
     """The cyclic problem of one pass of ``mapped`` after another.

@@ -9,7 +9,7 @@ import pytest
 from hw.spec.load import load_system, override
 from hw.spec.system import Fabric, System
 from mappers.assign import assign_roles
-from mappers.planner import Place
+from mappers.planner.placement import Place
 from simulator.memory.drive_service import DriveService
 from simulator.memory.flash.drives import load_drive
 from simulator.memory.inside import Product, products

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hw.spec.load import load_system, override
 from hw.spec.system import System
 from mappers.assign import assign_roles
-from mappers.planner import Place
+from mappers.planner.placement import Place
 from simulator.moves import Move
 from simulator.policy import Policy
 from simulator.road import simulate

@@ -64,11 +64,17 @@ class LinearProgram:
         self.highs.append(high)
 
     def solve(
-        self, *, time_limit_s: float = 60.0, relaxed: bool = False, start: Sequence[float] | None = None
+        self,
+        *,
+        time_limit_s: float = 60.0,
+        relaxed: bool = False,
+        start: Sequence[float] | None = None,
+        gap: float = 0.0,
     ) -> Solution | None:
         """The best solution found; None when there is none, or none was found in time: see `proved_empty`.
 
-        ``relaxed`` lets whole numbers be fractions; ``start`` is a solution to begin with. Afterwards ``bound`` is
+        ``relaxed`` lets whole numbers be fractions; ``start`` is a solution to begin with; at a relative ``gap`` to its
+        bound the solver may end. Afterwards ``bound`` is
         below every solution even when none was found.
         """
         import highspy
@@ -79,7 +85,7 @@ class LinearProgram:
         solver.setOptionValue("output_flag", False)
         solver.setOptionValue("threads", 1)
         solver.setOptionValue("time_limit", float(time_limit_s))
-        solver.setOptionValue("mip_rel_gap", 0.0)
+        solver.setOptionValue("mip_rel_gap", gap)
         solver.setOptionValue("mip_abs_gap", 0.0)
         model = highspy.HighsLp()
         model.num_col_, model.num_row_ = len(self.costs), len(self.lows)

@@ -25,6 +25,8 @@ _EXACT = 3000
 _ROLLING = 20000
 """Up to here windows are tried; beyond it the relaxation of one window takes longer than a plan is worth."""
 _WINDOW = 6  # intervals
+_WINDOW_GAP = 0.005  # at which a window is decided
+_SMALL = 1e-3  # of the compute tier: what windows do not decide on
 _ELASTIC_S = 10.0  # for the question what capacity would do
 _MORE = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)  # of the compute tier, tried beyond what is missing at least
 
@@ -52,9 +54,20 @@ def best_stream(
 
 
 def rolling(problem: TierProblem, objective: Objective = "latency", time_limit_s: float = 60.0) -> TierPlan | None:
-    """Window by window: whole numbers within the window, fractions after it, and before it what has been decided."""
+    """Window by window: whole numbers within the window, fractions after it, and before it what has been decided.
+
+    Small tensors are kept in the compute tier. None when a window has no answer within its share of the time, or none
+    that goes with what has been decided.
+    """
     started = time.monotonic()
-    timed = TimedProgram(problem, objective)
+    small = _SMALL * problem.tier[problem.compute].capacity_bytes
+    kept = [
+        replace(tensor, home=problem.compute)
+        if tensor.bytes <= small and tensor.home is None and tensor.produced is None
+        else tensor
+        for tensor in problem.tensors
+    ]
+    timed = TimedProgram(replace(problem, tensors=tuple(kept)), objective)
     program = timed.program
     every = list(program.whole)
     when = {column: key[2] for table in (timed.room, timed.come, timed.ready) for key, column in table.items()}
@@ -65,7 +78,7 @@ def rolling(problem: TierProblem, objective: Objective = "latency", time_limit_s
         windows = -(-(len(problem.intervals) - first) // _WINDOW)
         if left <= 0:
             return None
-        solution = program.solve(time_limit_s=left / windows)
+        solution = program.solve(time_limit_s=left / windows, gap=_WINDOW_GAP)
         if solution is None:
             return None
         for column in program.whole:

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 
 from hw.spec.load import load_system, override
 from hw.spec.system import System
-from mappers.planner import Place, activation_peak_bytes, plan_memory
-from mappers.planner.placement import path_bandwidth, tier_order
+from mappers.planner.liveness import activation_peak_bytes
+from mappers.planner.placement import Place, path_bandwidth, plan_memory, tier_order
 from mappers.roofline import roofline_workload
 from tests.strategies import chain_system, models, phases, systems
 from workloads.errors import InfeasibleError, InputError
