@@ -45,7 +45,8 @@ from dataclasses import dataclass
 from simulator.memory.flash.drive import Drive
 from simulator.memory.flash.plan import Plan, pattern_plan
 from simulator.memory.flash.twin_chips import Chips, nearest_ns
-from simulator.memory.flash.twin_ftl import Operation, Table, below, sectors
+from simulator.memory.flash.twin_ftl import Table
+from simulator.memory.flash.twin_state import Operation, below, sectors
 from simulator.memory.flash.workload import DriveWorkload
 
 __all__ = ["TwinOutcome", "run_twin"]

@@ -7,7 +7,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from simulator.memory.flash.drive import Drive, page_type
-from simulator.memory.flash.twin_ftl import Operation, Plane, Table
+from simulator.memory.flash.twin_ftl import Table
+from simulator.memory.flash.twin_state import Operation, Plane
 
 __all__ = ["Chips", "nearest_ns"]
 

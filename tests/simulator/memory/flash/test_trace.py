@@ -11,7 +11,7 @@ from simulator.memory.flash.drives import load_drive
 from simulator.memory.flash.run import simulate_drive
 from simulator.memory.flash.theory import random_read_latency_s
 from simulator.memory.flash.trace import DriveTrace, simulate_trace
-from simulator.memory.flash.twin_ftl import below
+from simulator.memory.flash.twin_state import below
 from simulator.memory.flash.workload import PATTERNS, DriveWorkload, Pattern, units
 from tests.simulator.memory.flash.small_drives import small_drive
 from workloads.errors import InputError
