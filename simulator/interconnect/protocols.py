@@ -24,8 +24,8 @@ def link_type(name: str) -> LinkType:
     ``8*pcie-4.0-x4`` are eight such links that share the traffic. PCI Express is read through: completions carry the
     data. Raises `InputError` for names, generations and widths that do not exist.
 
-    >>> link_type("pcie-4.0-x16").rate_bytes_per_s
-    31507692307.692307
+    >>> f"{link_type('pcie-4.0-x16').rate_bytes_per_s / 1e9:.2f} GB/s"
+    '31.51 GB/s'
     """
     if found := _SEVERAL.fullmatch(name):
         count, one = int(found[1]), link_type(found[2])
