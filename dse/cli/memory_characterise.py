@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +12,7 @@ from typing import Any
 import typer
 
 from dse.cli.memory_kinds import Kind, is_file
-from dse.cli.output import print_document
+from dse.cli.output import check_figure, print_document, write_figure
 from dse.reports.characteristics.sheet import Axis, Chart, Progress, Sheet, document
 from workloads.documents import read_document
 from workloads.errors import InputError
@@ -43,7 +41,7 @@ class CharacteriseOptions:
 def run_characterise(options: CharacteriseOptions, *, out: Path | None, figure: Path | None, as_json: bool) -> None:
     """Draw the curves; print them and write what was asked for. Raises `InputError` that names the option."""
     if figure is not None:
-        _check_figure(figure)
+        check_figure(figure)
     with _progress() as progress:
         try:
             sheet = sheet_of(options, progress)
@@ -97,32 +95,10 @@ def sheet_of(options: CharacteriseOptions, progress: Progress) -> Sheet:
     return dram_sheet(choose_device(name, options.ranks, "--device"), progress, mapping=options.mapping)
 
 
-def _check_figure(path: Path) -> None:
-    """Refuse before the work what could not be written after it."""
-    if path.suffix.lower() not in _FORMATS:
-        raise InputError(f"found {path.name!r}", "a file name that ends in .png or .svg", "--figure")
-    if path.is_dir():
-        raise InputError("is a folder", expected="a file name", file=str(path))
-    if not path.parent.is_dir():
-        raise InputError("its folder does not exist", expected="a file in an existing folder", file=str(path))
-
-
 def _write_figure(sheet: Sheet, path: Path) -> str:
-    """Written aside and renamed into place, so that nobody sees half a file."""
     from dse.reports.figures.curves import curves_figure
-    from dse.reports.figures.style import png_bytes, svg_bytes
 
-    drawn = curves_figure(sheet)
-    data = svg_bytes(drawn) if path.suffix.lower() == ".svg" else png_bytes(drawn)
-    target = path.resolve()
-    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        aside.write_bytes(data)
-        os.replace(aside, target)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        expected = "a file in a folder you may write"
-        raise InputError(f"cannot be written: {error.strerror}", expected, file=str(path)) from None
+    write_figure(curves_figure(sheet), path)
     return str(path)
 
 

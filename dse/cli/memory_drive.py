@@ -8,8 +8,8 @@ from typing import Any
 
 import typer
 
+from dse.cli.amounts import bytes_of
 from dse.cli.output import print_document
-from hw.spec.quantity import BYTES, parse_quantity
 from simulator.memory.flash.drive import Drive
 from simulator.memory.flash.drives import load_drive
 from simulator.memory.flash.workload import PATTERNS, DriveWorkload, check_workload
@@ -57,7 +57,7 @@ def _from_pattern(drive: Drive, options: DriveOptions) -> dict[str, Any]:
         raise InputError("is missing", f"one of {', '.join(PATTERNS)}, or --trace", "--pattern")
     workload = DriveWorkload(
         pattern=options.pattern,  # type: ignore[arg-type]
-        size_bytes=_bytes("4 KiB" if options.size is None else options.size),
+        size_bytes=bytes_of("4 KiB" if options.size is None else options.size, "--size", most=2**40),
         queue_depth=1 if options.queue_depth is None else options.queue_depth,
         ideal_mapping=options.ideal_mapping,
         seconds=1.0 if options.seconds is None else options.seconds,
@@ -123,16 +123,6 @@ def _from_trace(drive: Drive, file: Path, options: DriveOptions) -> dict[str, An
         "seconds": result.seconds,
     }
     return {**asked, **document(result)}
-
-
-def _bytes(text: str) -> int:
-    try:
-        size = float(int(text)) if text.strip().isdecimal() else parse_quantity(text, BYTES)
-    except InputError as error:
-        raise replace(error, field="--size") from None
-    if size != int(size) or not 1 <= size <= 2**40:
-        raise InputError(f"found {text}", "a whole number of bytes", "--size")
-    return int(size)
 
 
 def _print(found: dict[str, Any]) -> None:

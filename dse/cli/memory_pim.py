@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from dse.cli.amounts import count_of
 from dse.cli.memory_kinds import is_file
 from dse.cli.output import print_document
 from simulator.memory.pim.device import PimDevice
@@ -23,8 +24,6 @@ __all__ = ["OPERATIONS", "PimOptions", "find_pim", "run_pim"]
 OPERATIONS = ("gemv", "eltwise")
 _FLAGS = {"rows": "--shape", "columns": "--shape", "batch": "--batch", "elements": "--elements"}
 _SHAPE = re.compile(r"\s*(\d{1,9})\s*[xX×]\s*(\d{1,9})\s*")
-_COUNT = re.compile(r"\s*(\d{1,15})\s*(Ki|Mi|Gi|k|M|G)?\s*")
-_TIMES = {None: 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
 @dataclass(frozen=True)
@@ -139,10 +138,7 @@ def _eltwise(pim: PimDevice, options: PimOptions) -> Ran:
         raise InputError("means nothing for pattern eltwise, whose result stays", "pattern gemv", "--read-results")
     if options.elements is None:
         raise InputError("is missing", "how many elements each vector has, such as 1Mi", "--elements")
-    count = _COUNT.fullmatch(options.elements)
-    if count is None:
-        raise InputError(f"found {options.elements[:40]!r}", "a whole number, such as 1048576 or 1Mi", "--elements")
-    elements = int(count[1]) * _TIMES[count[2]]
+    elements = count_of(options.elements, "--elements", "a whole number, such as 1048576 or 1Mi")
     result = pim_eltwise(pim, elements)
     asked = {"elements": elements, "format_bits": 16, "results_stay_inside": True}
     return result, host_eltwise(pim, elements), {**asked, "operations": float(elements)}

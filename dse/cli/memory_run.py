@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dse.cli.amounts import bytes_of
 from dse.cli.memory_device import choose_device
 from dse.cli.output import print_document, write_text
-from hw.spec.quantity import BYTES, parse_quantity
 from simulator.memory.dram.controller import Controller, check_controller
 from simulator.memory.dram.device import Device
 from simulator.memory.dram.mapping import Mapping, address_mapping
@@ -220,13 +220,7 @@ def _bytes(text: str | None, field: str) -> int | None:
     """A size with its unit, or a plain number of bytes."""
     if text is None:
         return None
-    try:
-        size = float(int(text)) if text.strip().isdecimal() and len(text) < 20 else parse_quantity(text, BYTES)
-    except InputError as error:
-        raise replace(error, field=field) from None
-    if size != int(size) or not 1 <= size <= 2**60:
-        raise InputError(f"found {text}", "a whole number of bytes, at least 1", field)
-    return int(size)
+    return bytes_of(text, field)
 
 
 def _indices(text: str) -> tuple[int, ...]:

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dse.cli.output import print_document, write_text
+from dse.cli.amounts import bytes_of
+from dse.cli.output import check_figure, check_file, print_document, write_figure, write_text
 from dse.cli.stopping import stoppable
 from mappers.planner.allocation import Allocation, AllocationProblem, allocate
 from mappers.planner.allocation.csv_format import parse_csv, to_csv
@@ -35,7 +36,7 @@ def run_allocate(options: PlanOptions, *, as_json: bool) -> int:
 
     With ``as_json`` one file gives its document, several a document with a list of ``plans``.
     """
-    capacity = None if options.capacity is None else _capacity(options.capacity)
+    capacity = None if options.capacity is None else bytes_of(options.capacity, "--capacity", least=0)
     if not 0 < options.time_limit_s < math.inf:
         raise InputError(f"{options.time_limit_s:g} seconds", "more than 0 seconds", "--time-limit")
     if options.workers < 1:
@@ -84,22 +85,6 @@ def run_replay(file: Path, *, as_json: bool) -> None:
     print("\n".join(lines))  # noqa: T201
 
 
-def _capacity(text: str) -> int:
-    """Bytes from a bare integer or a quantity."""
-    if text.strip().isdecimal() and len(text) < 20:
-        return int(text)
-    from hw.spec.quantity import BYTES, parse_quantity
-
-    try:
-        size = parse_quantity(text, BYTES)
-    except InputError as error:
-        error.field = "--capacity"
-        raise
-    if size < 0:
-        raise InputError(f"{text} is negative", "0 bytes or more", "--capacity")
-    return int(size)
-
-
 def _check_outputs(options: PlanOptions) -> None:
     """Refuse before a long search what could not be written after it."""
     figure, out = options.figure, options.out
@@ -111,14 +96,10 @@ def _check_outputs(options: PlanOptions) -> None:
         again = next((stem for stem in stems if stems.count(stem) > 1), None)
         if out is not None and again is not None:
             raise InputError(f"two files are called {again}", "files of different names beside --out", "FILE")
-    if figure is not None and figure.suffix not in (".png", ".svg"):
-        raise InputError(f"{figure.suffix or 'no suffix'} is not a kind of figure", ".png or .svg", "--figure")
-    files = [path for path in (figure, out) if path is not None and (path is figure or path.suffix == ".csv")]
-    for path in files:
-        if path.is_dir():
-            raise InputError("is a folder", "a file name", file=str(path))
-        if not path.parent.is_dir():
-            raise InputError("its folder does not exist", "a file in an existing folder", file=str(path))
+    if figure is not None:
+        check_figure(figure)
+    if out is not None and out.suffix == ".csv":
+        check_file(out)
     if out is not None and out.suffix != ".csv" and out.exists() and not out.is_dir():
         raise InputError("is a file", "a folder, or a name that ends in .csv", "--out", str(out))
 
@@ -157,10 +138,9 @@ def _write(options: PlanOptions, problem: AllocationProblem, result: Allocation)
 
 def _draw(problem: AllocationProblem, result: Allocation, file: Path) -> None:
     from dse.reports.figures.allocation import allocation_figure
-    from dse.reports.figures.style import png_bytes, svg_bytes
 
     figure = allocation_figure(problem, result)
-    file.write_bytes(png_bytes(figure) if file.suffix == ".png" else svg_bytes(figure))
+    write_figure(figure, file)
 
 
 def _summary(problem: AllocationProblem, result: Allocation) -> dict[str, Any]:

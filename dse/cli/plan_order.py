@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dse.cli.output import print_document
+from dse.cli.amounts import bytes_of
+from dse.cli.output import check_figure, print_document, write_figure
 from dse.cli.stopping import Stop, stoppable
-from hw.spec.quantity import BYTES, parse_quantity
 from mappers.planner.order import OrderGraph, PlannedMemory, plan_memory
 from mappers.planner.order.lowering import Counting
 from mappers.planner.order.networks import ConvNet, network
@@ -46,7 +46,7 @@ class OrderOptions:
 
 def run_order(options: OrderOptions, *, as_json: bool) -> int:
     """Plan, draw, print the report; 3 when nothing within the capacity is known, 130 after Ctrl-C."""
-    capacity = None if options.capacity is None else _capacity(options.capacity)
+    capacity = None if options.capacity is None else bytes_of(options.capacity, "--capacity", least=0)
     _check(options)
     net = None if options.model is None else network_of(options.model, options.resolution)
     _grid(options.patches)
@@ -99,19 +99,6 @@ def _choice(net: ConvNet, options: OrderOptions, counting: Counting, capacity: i
         raise
 
 
-def _capacity(text: str) -> int:
-    """Bytes from a bare integer or a quantity."""
-    try:
-        whole = text.strip().isdecimal() and len(text) < 20
-        size = int(text) if whole else parse_quantity(text, BYTES)
-    except InputError as error:
-        error.field = "--capacity"
-        raise
-    if size < 0:
-        raise InputError(f"{text} is negative", "0 bytes or more", "--capacity")
-    return int(size)
-
-
 def _grid(text: str | None) -> tuple[int, int] | None:
     """Rows and columns of ``NxN``; None for ``auto``."""
     if text is None or text == "auto":
@@ -138,22 +125,15 @@ def _check(options: OrderOptions) -> None:
     for name, valid in _COUNTING.items():
         if getattr(options, name) not in valid:
             raise unknown_name(f"--{name}", getattr(options, name), valid, field=f"--{name}")
-    figure = options.figure
-    if figure is not None:
-        if figure.suffix not in (".png", ".svg"):
-            raise InputError(f"{figure.suffix or 'no suffix'} is not a kind of figure", ".png or .svg", "--figure")
-        if figure.is_dir():
-            raise InputError("is a folder", "a file name", file=str(figure))
-        if not figure.parent.is_dir():
-            raise InputError("its folder does not exist", "a file in an existing folder", file=str(figure))
+    if options.figure is not None:
+        check_figure(options.figure)
 
 
 def _draw(graph: OrderGraph, plan: PlannedMemory, file: Path) -> None:
     from dse.reports.figures.order import order_figure
-    from dse.reports.figures.style import png_bytes, svg_bytes
 
     figure = order_figure(graph, plan)
-    file.write_bytes(png_bytes(figure) if file.suffix == ".png" else svg_bytes(figure))
+    write_figure(figure, file)
 
 
 def _notes(net: ConvNet | None, chosen: PatchPlan | None, counting: Counting) -> list[dict[str, Any]]:

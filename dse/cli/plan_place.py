@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dse.cli.output import print_document
+from dse.cli.output import check_figure, print_document, write_figure
 from dse.cli.simulate import PHASES, choose_model, choose_system
 from dse.cli.stopping import stoppable
 from dse.reports.units_text import bytes_text, seconds_text
@@ -85,14 +85,8 @@ def _check(options: PlaceOptions) -> None:
         raise InputError(f"{options.pieces} pieces", "at least 1", "--pieces")
     if options.objective == "cost" and not options.prices:
         raise InputError("objective cost without a price", "--price TIER=AMOUNT for each GB of a tier", "--price")
-    figure = options.figure
-    if figure is not None:
-        if figure.suffix not in (".png", ".svg"):
-            raise InputError(f"{figure.suffix or 'no suffix'} is not a kind of figure", ".png or .svg", "--figure")
-        if figure.is_dir():
-            raise InputError("is a folder", "a file name", file=str(figure))
-        if not figure.parent.is_dir():
-            raise InputError("its folder does not exist", "a file in an existing folder", file=str(figure))
+    if options.figure is not None:
+        check_figure(options.figure)
 
 
 def _prices(words: tuple[str, ...]) -> dict[str, float]:
@@ -147,7 +141,6 @@ def _place(options: PlaceOptions, stop: Any) -> Placed:
 
 
 def _draw(placed: Placed, file: Path) -> None:
-    from dse.reports.figures.style import png_bytes, svg_bytes
     from dse.reports.figures.tier_plan import tier_plan_figure
 
     assert placed.result.plan is not None
@@ -155,7 +148,7 @@ def _draw(placed: Placed, file: Path) -> None:
     problem = placed.posed.problem
     headline = f"{problem.name}: {placed.replayed.latency_s:.4g} s per pass"
     figure = tier_plan_figure(problem, placed.result.plan, headline, placed.replayed.interval_ends_s)
-    file.write_bytes(png_bytes(figure) if file.suffix == ".png" else svg_bytes(figure))
+    write_figure(figure, file)
 
 
 def _document(options: PlaceOptions, placed: Placed) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dse.cli.output import print_document, write_text
+from dse.cli.amounts import count_of
+from dse.cli.output import check_figure, check_file, print_document, write_figure, write_text
 from dse.cli.plan_swap_text import report
 from dse.cli.simulate import choose_model, choose_system
 from hw.spec.quantity import BYTES, parse_quantity
@@ -26,8 +26,6 @@ from workloads.models.architecture import Model
 
 __all__ = ["SwapOptions", "run_swap"]
 
-_COUNT = re.compile(r"\s*(\d{1,15})\s*(Ki|Mi|k|M)?\s*")
-_TIMES = {None: 1, "k": 10**3, "M": 10**6, "Ki": 2**10, "Mi": 2**20}
 _YEAR_S = 365.25 * 86400
 _PUBLISHED = ("published: MEMO, 7B at 1 Mi", 0.5230)
 """Abstract of arXiv 2407.12117: 8 A800 GPUs."""
@@ -94,11 +92,10 @@ def _check(options: SwapOptions) -> None:
         raise InputError(f"found {options.parts}", "1 to 1000", "--parts")
     if options.drive_years is not None and not 0 < options.drive_years < math.inf:
         raise InputError(f"{options.drive_years:g} years", "more than 0 years", "--drive-years")
-    if options.figure is not None and options.figure.suffix not in (".png", ".svg"):
-        raise InputError(f"found {options.figure.name!r}", "a name that ends in .png or .svg", "--figure")
-    for path in (options.figure, options.trace):
-        if path is not None and not path.parent.is_dir():
-            raise InputError("its folder does not exist", "a file in an existing folder", file=str(path))
+    if options.figure is not None:
+        check_figure(options.figure)
+    if options.trace is not None:
+        check_file(options.trace)
 
 
 def _model(name: str) -> Model:
@@ -114,16 +111,10 @@ def _model(name: str) -> Model:
         raise unknown_name("model", name, [*GPT_MODELS, *model_names()], field="--model") from None
 
 
-def _context(text: str) -> int:
-    count = _COUNT.fullmatch(text)
-    if count is None or int(count[1]) == 0:
-        raise InputError(f"found {text[:40]!r}", "a number of tokens, such as 65536 or 64Ki", "--context")
-    return int(count[1]) * _TIMES[count[2]]
-
-
 def _plans(options: SwapOptions) -> dict[str, PlannedStep]:
     """The plan with each set of kernels; both ends of what is known about them."""
-    model, context = _model(options.model), _context(options.context)
+    model = _model(options.model)
+    context = count_of(options.context, "--context", "a number of tokens, such as 65536 or 64Ki")
     system = choose_system(options.system, options.changes, options.devices)
     plans = {}
     for name, kernels in KERNELS.items():
@@ -174,7 +165,6 @@ def _write_trace(path: Path, plan: PlannedStep) -> None:
 
 
 def _draw(options: SwapOptions, plan: PlannedStep) -> None:
-    from dse.reports.figures.style import png_bytes, svg_bytes
     from dse.reports.figures.training_step import training_step_figure
 
     assert options.figure is not None
@@ -195,8 +185,7 @@ def _draw(options: SwapOptions, plan: PlannedStep) -> None:
     }
     headline = f"Training {setting.model.name} on {setting.machine.devices} × {setting.machine.name}"
     figure = training_step_figure(headline, points, _PUBLISHED if _is_published(plan) else None)
-    file = options.figure
-    file.write_bytes(png_bytes(figure) if file.suffix == ".png" else svg_bytes(figure))
+    write_figure(figure, options.figure)
 
 
 def _is_published(plan: PlannedStep) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dse.cli.output import print_document, write_text
+from dse.cli.output import print_document, write_bytes, write_text
 from dse.reports.sections import with_part
 from dse.validation.kinds import kind_of
 from dse.validation.validation import Report
@@ -49,6 +49,6 @@ def _write(report: Path, made: Report) -> None:
         try:
             folder.mkdir(exist_ok=True)
             for name, figure in made.figures.items():
-                (folder / name).write_bytes(png_bytes(figure))
+                write_bytes(folder / name, png_bytes(figure))
         except OSError as error:
             raise InputError(f"cannot hold figures: {error.strerror}", "a folder to write", file=str(folder)) from None

@@ -124,7 +124,7 @@ def test_a_file_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         ),
         ([*HBM, "--pattern", "eltwise"], "--elements: is missing"),
         ([*HBM, "--pattern", "eltwise", "--elements", "1 MB"], "--elements: found '1 MB'"),
-        ([*HBM, "--pattern", "eltwise", "--elements", "0"], "--elements: found 0"),
+        ([*HBM, "--pattern", "eltwise", "--elements", "0"], "--elements: found '0'"),
         (
             [*HBM, "--pattern", "eltwise", "--elements", "8", "--shape", "8x8"],
             "--shape: means nothing for pattern eltwise",

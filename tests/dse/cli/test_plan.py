@@ -144,10 +144,10 @@ def test_a_csv_is_replayed_as_requests(problem: Path, capsys: pytest.CaptureFixt
     ("options", "message"),
     [
         (["--capacity", "1 MB/s"], "--capacity: '1 MB/s' is a bandwidth; expected a number of bytes with its unit"),
-        (["--capacity", "-4 B"], "--capacity: -4 B is negative; expected 0 bytes or more"),
+        (["--capacity", "-4 B"], "--capacity: found -4 B; expected a whole number of bytes, 0 to"),
         (["--time-limit", "0"], "--time-limit: 0 seconds; expected more than 0 seconds"),
         (["--workers", "0"], "--workers: 0 workers; expected at least 1"),
-        (["--figure", "map.pdf"], "--figure: .pdf is not a kind of figure; expected .png or .svg"),
+        (["--figure", "map.pdf"], "--figure: found 'map.pdf'; expected a file name that ends in .png or .svg"),
         (["--figure", "nowhere/map.png"], "nowhere/map.png: its folder does not exist"),
         (["--out", "nowhere/plan.csv"], "nowhere/plan.csv: its folder does not exist"),
     ],

@@ -124,7 +124,10 @@ def test_ctrl_c_keeps_the_best_so_far(
         (["--model", "mobilenet-v2", "--residual", "none"], "--residual"),
         (["FILE", "--capacity", "-3"], "--capacity"),
         (["FILE", "--time-limit", "0"], "--time-limit: 0 seconds"),
-        (["FILE", "--figure", "steps.pdf"], "--figure: .pdf is not a kind of figure"),
+        (
+            ["FILE", "--figure", "steps.pdf"],
+            "--figure: found 'steps.pdf'; expected a file name that ends in .png or .svg",
+        ),
         (["nothing.yaml"], "nothing.yaml: no such file"),
     ],
 )

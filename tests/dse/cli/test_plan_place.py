@@ -77,7 +77,7 @@ def test_what_cannot_fit_says_what_is_missing(capsys: pytest.CaptureFixture[str]
         (["--objective", "cost"], "--price: objective cost without a price; expected --price TIER=AMOUNT"),
         (["--objective", "cost", "--price", "gddr"], "--price: 'gddr'; expected TIER=AMOUNT, the price of 1 GB"),
         (["--objective", "cost", "--price", "hbm=3"], "--price: a price for 'hbm'; expected one of gddr, ddr, nvme"),
-        (["--figure", "a.pdf"], "--figure: .pdf is not a kind of figure; expected .png or .svg"),
+        (["--figure", "a.pdf"], "--figure: found 'a.pdf'; expected a file name that ends in .png or .svg"),
         (["--set", "tiers.gdr.capacity=1 GB"], "did you mean 'gddr'?"),
     ],
 )  # fmt: skip

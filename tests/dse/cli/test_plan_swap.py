@@ -101,7 +101,7 @@ def test_figure_and_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([*SWAP, "1Gi"], "--context: found '1Gi'; expected a number of tokens, such as 65536 or 64Ki"),
+        ([*SWAP, "1Xi"], "--context: found '1Xi'; expected a number of tokens, such as 65536 or 64Ki"),
         ([*SWAP, "1Mi", "--policy", "meno"], "--policy: unknown policy 'meno'; "),
         ([*SWAP, "1001"], "--context: 8 devices share 1001 tokens; expected a multiple of 8 tokens"),
         (
@@ -118,7 +118,10 @@ def test_figure_and_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
             "--drive-years: a100-80gb-sxm has no drives of known endurance; "
             "expected --drive-writes, what all its drives together are rated for",
         ),
-        ([*SWAP, "1Mi", "--figure", "a.pdf"], "--figure: found 'a.pdf'; expected a name that ends in .png or .svg"),
+        (
+            [*SWAP, "1Mi", "--figure", "a.pdf"],
+            "--figure: found 'a.pdf'; expected a file name that ends in .png or .svg",
+        ),
         (
             ["plan", "swap", "--model", "mixtral-8x7b", *A800, "--context", "1Mi"],
             "--model: Mixtral-8x7B has layers of several kinds or experts; expected a dense decoder of equal layers",
