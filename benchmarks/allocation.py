@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dse.reports.sections import with_part
 from mappers.planner.allocation import AllocationProblem, Buffer, allocate
 
 SIZES = (50, 100, 200, 400, 1000)
@@ -128,6 +129,27 @@ def cuts() -> list[dict[str, Any]]:
     return found
 
 
+def _part(rows: list[dict[str, Any]]) -> str:
+    """The report's part."""
+    lines = [
+        "# Speed of the allocation planner",
+        "",
+        "MiniMalloc's challenging instances, each fitted into its capacity by a process of its own: the search's",
+        "seconds, and the whole process's, start-up and loading of compiled code included, on two shared cores. Plans",
+        "are verified. Regenerate with `uv run python benchmarks/allocation.py FOLDER --report reports/performance.md`,",
+        "FOLDER holding the instances of google/minimalloc 9f5cf81.",
+        "",
+        "| instance | status | peak | bound | nodes | search s | process s |",
+        "| --- | --- | --: | --: | --: | --: | --: |",
+        *(
+            f"| {row['file']} | {row['status'].replace('_', ' ')} | {row['peak_bytes']:,} | "
+            f"{row['lower_bound_bytes']:,} | {row['nodes']:,} | {row['seconds']:.2f} | {row['whole_s']:.2f} |"
+            for row in rows
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Print, and write if asked."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -136,6 +158,7 @@ def main() -> None:
     parser.add_argument("--minimise", type=float)
     parser.add_argument("--cuts", action="store_true")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--report", type=Path, help="put the report's part into this Markdown file")
     given = parser.parse_args()
     found: dict[str, Any] = {"instances": instances(given.folder, given.cold)}
     if given.minimise:
@@ -149,6 +172,9 @@ def main() -> None:
         found["cuts"] = cuts()
     if given.json:
         given.json.write_text(json.dumps(found, indent=2) + "\n")
+    if given.report:
+        before = given.report.read_text(encoding="utf-8") if given.report.exists() else ""
+        given.report.write_text(with_part(before, _part(found["instances"])), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,21 @@
 """How fast the flash simulation runs: flash pages per second of processor time, on one core, compilation excluded.
 
-Run with ``uv run python benchmarks/flash.py [--json FILE]``. Each case is run once briefly and then five times; the
-median counts. MQSim's own rate on its row of the reference is 17 to 115 thousand requests a second.
+Run with ``uv run python benchmarks/flash.py [--json FILE] [--report reports/performance.md]``. Each case is run once
+briefly and then five times; the median counts. MQSim's own rate on its row of the reference is 17 to 115 thousand
+requests a second.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import platform
 import statistics
 from pathlib import Path
 
 import numpy as np
 
+from dse.reports.sections import with_part
 from simulator.memory.flash.drive import Drive
 from simulator.memory.flash.drives import load_drive
 from simulator.memory.flash.run import simulate_drive
@@ -57,10 +60,28 @@ def _mixed_trace(drive: Drive) -> DriveTrace:
     return DriveTrace(first, rng.integers(1, 17, len(first)) * 4096, rng.random(len(first)) < 0.25, queue_depth=32)
 
 
+def _part(rates: dict[str, float]) -> str:
+    """The report's part."""
+    lines = [
+        "# Speed of the drives",
+        "",
+        "Flash pages read and programmed per second of processor time, in millions, on one core: ssd-mqsim-default,",
+        "the median of five runs, compiling and laying out memory excluded; 2 million were aimed at. Python",
+        f"{platform.python_version()} on two shared cores: single figures vary by a quarter. Regenerate with",
+        "`uv run python benchmarks/flash.py --report reports/performance.md`.",
+        "",
+        "| case | million pages per second |",
+        "| --- | --: |",
+        *(f"| {name} | {rate / 1e6:.2f} |" for name, rate in rates.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Print, and write if asked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--report", type=Path, help="put the report's part into this Markdown file")
     given = parser.parse_args()
     drive = load_drive("ssd-mqsim-default")
     simulate_drive(drive, DriveWorkload("rand-read", seconds=0.001))
@@ -74,6 +95,9 @@ def main() -> None:
         print(f"{name:55s} {rate / 1e6:6.2f} million pages per second")
     if given.json:
         given.json.write_text(json.dumps(rates, indent=2) + "\n")
+    if given.report:
+        before = given.report.read_text(encoding="utf-8") if given.report.exists() else ""
+        given.report.write_text(with_part(before, _part(rates)), encoding="utf-8")
 
 
 if __name__ == "__main__":
