@@ -136,7 +136,7 @@ def _part(rows: list[dict[str, Any]]) -> str:
         "",
         "MiniMalloc's challenging instances, each fitted into its capacity by a process of its own: the search's",
         "seconds, and the whole process's, start-up and loading of compiled code included, on two shared cores. Plans",
-        "are verified. Regenerate with `uv run python benchmarks/allocation.py FOLDER --report reports/performance.md`,",
+        "are verified. Regenerate: `uv run python benchmarks/allocation.py FOLDER --report reports/performance.md`,",
         "FOLDER holding the instances of google/minimalloc 9f5cf81.",
         "",
         "| instance | status | peak | bound | nodes | search s | process s |",
