@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from simulator.memory.flash.drive import Drive
@@ -193,14 +193,20 @@ def test_bytes_are_conserved_and_nothing_beats_the_channels(
 
 
 @given(kv_heads=st.integers(2, 12), tokens=st.integers(16, 300), batch=st.integers(1, 4))
+@example(kv_heads=7, tokens=33, batch=2)
 @settings(max_examples=10, deadline=None)
-def test_more_drives_are_never_slower(kv_heads: int, tokens: int, batch: int) -> None:
+def test_more_drives_are_not_slower_by_a_page(kv_heads: int, tokens: int, batch: int) -> None:
+    # Which dies pages fall into hangs on how many heads a drive holds: of a handful of pages two that lay apart may meet
+    # in one die on a drive with fewer heads (7 heads, 33 tokens on 2 and 3 drives). That costs less than one more read
+    # of the cells, 50 us here.
     drive = small_drive(blocks=512)
     times = [
         csd_attention(drive, ENGINE, kv_heads, kv_heads, 64, tokens, batch, drives=drives).seconds
         for drives in range(1, kv_heads + 1)
     ]
-    assert all(after <= before for before, after in pairwise(times))
+    one_read_s = min(drive.cells.read_us) * 1e-6
+    assert all(after < before + one_read_s for before, after in pairwise(times))
+    assert times[-1] <= times[0]
 
 
 def test_what_is_refused() -> None:
