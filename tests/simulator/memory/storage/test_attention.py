@@ -196,7 +196,7 @@ def test_bytes_are_conserved_and_nothing_beats_the_channels(
 @example(kv_heads=7, tokens=33, batch=2)
 @settings(max_examples=10, deadline=None)
 def test_more_drives_are_not_slower_by_a_page(kv_heads: int, tokens: int, batch: int) -> None:
-    # Which dies pages fall into hangs on how many heads a drive holds: of a handful of pages two that lay apart may meet
+    # Which dies pages fall into hangs on how many heads a drive holds: two of a handful that lay apart may meet
     # in one die on a drive with fewer heads (7 heads, 33 tokens on 2 and 3 drives). That costs less than one more read
     # of the cells, 50 us here.
     drive = small_drive(blocks=512)
