@@ -25,6 +25,7 @@ from hw.spec.quantity import (
     Bytes,
     EnergyPerBitOrZero,
     EnergyPerOperation,
+    Frequency,
     OperationRate,
     PowerOrZero,
     SecondsOrZero,
@@ -80,6 +81,10 @@ class Engine(Component):
     inside drives, a name from `tiercade list pim` or `list arrays` (or ``instinfer``); ``channels`` is how many
     channels, or chips of arrays, there are of it: as many as the device has when left out. A drive has one engine.
     Only cycle fidelity looks at them.
+
+    An engine that runs kernels of a library says what they are cut for: ``units`` equal processors that each take one
+    tile of the output at a time (streaming multiprocessors, compute units), their ``clock``, and the ``architecture``
+    whose kernels it runs ("ampere", "hopper"). Only kernel fidelity looks at them (`mappers.kernels`).
     """
 
     kind: Literal["matrix", "vector", "cpu", "near-memory", "in-storage", "in-memory"]
@@ -92,6 +97,9 @@ class Engine(Component):
     buffers: tuple[str, ...] = ()
     device: str | None = Field(None, min_length=1)
     channels: PositiveInt | None = None
+    units: PositiveInt | None = None
+    clock_hz: Frequency | None = Field(None, alias="clock")
+    architecture: str | None = Field(None, min_length=1)
 
     def throughput(self, format_name: str) -> float:
         """Peak operations per second in ``format_name``, or in the listed format that stands in for it.

@@ -1,0 +1,51 @@
+"""Request traces: when each request arrives, how long its prompt and its answer are, and which prefix it shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workloads.errors import InputError
+
+__all__ = ["RequestTrace"]
+
+
+@dataclass(frozen=True, eq=False)
+class RequestTrace:
+    """Requests in the order of arrival, a column each; row ``i`` of every column is request ``i``.
+
+    ``arrival_s`` counts from the first request and does not fall. ``output_tokens`` is at least 1. Where prefixes are
+    known, ``blocks[i]`` lists the ids of the prompt's blocks of ``block_tokens`` tokens (the last may be partial): two
+    prompts that begin with the same ids share that prefix. ``priority`` orders requests for schedulers that ask for it:
+    lower goes first. ``name`` says where the trace is from.
+    """
+
+    name: str
+    arrival_s: NDArray[np.float64]
+    prompt_tokens: NDArray[np.int64]
+    output_tokens: NDArray[np.int64]
+    priority: NDArray[np.int64] | None = None
+    blocks: tuple[Sequence[int], ...] | None = None
+    block_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.arrival_s), len(self.prompt_tokens), len(self.output_tokens)}
+        lengths |= {len(column) for column in (self.priority, self.blocks) if column is not None}
+        if len(lengths) > 1:
+            raise InputError(f"columns of {sorted(lengths)} requests", "columns of one length")
+        if not len(self):
+            raise InputError("no requests", "at least one")
+        if not np.all(np.isfinite(self.arrival_s)) or np.any(np.diff(self.arrival_s) < 0) or self.arrival_s[0] < 0:
+            raise InputError("arrivals that fall, or are before 0", "seconds that do not fall", "arrival_s")
+        for column in ("prompt_tokens", "output_tokens"):
+            smallest = int(getattr(self, column).min())
+            if smallest < 1:
+                raise InputError(f"{smallest} tokens", "at least 1", column)
+        if (self.blocks is None) != (self.block_tokens is None):
+            raise InputError("blocks without their size, or a size without blocks", "both or neither", "block_tokens")
+
+    def __len__(self) -> int:
+        return len(self.arrival_s)
