@@ -183,7 +183,8 @@ def plan_memory(
     missing = {tensor.role for layer, _ in mapped.workload.layers() for tensor in layer.stored} - set(place.order)
     if missing:
         raise InputError(f"no place in the order for {', '.join(sorted(missing))}", field="place.order")
-    workspace = max(activation_peak_bytes(layer) for layer, _ in mapped.workload.layers())
+    # A lane may be a layer ahead of another, so that the activations of two layers lie side by side.
+    workspace = max(activation_peak_bytes(layer) * min(layer.lanes, 2) for layer, _ in mapped.workload.layers())
     capacity = {tier: tier_capacity(system, tier) for tier in order}
     caches = caches or {}
     buffer, cache = 0.0, sum(caches.values())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mappers.planner.allocation.greedy import first_fit, greedy_orders, overlaps
+from mappers.planner.allocation.merging import MOST_MERGED, merge_buffers
 from mappers.planner.allocation.problem import AllocationProblem
 from mappers.planner.allocation.result import Allocation, Status
 from mappers.planner.allocation.sections import Instance, instance_of, least_peak_bytes
@@ -22,6 +24,13 @@ _MOST_FOR_MIP = 40
 _PATIENCE = 8
 """Rounds this many times as long as the first look above a capacity too."""
 
+_LEAST_TO_MERGE, _MERGED_FIRST = 60, 300
+"""From so many buffers on putting them together is tried, and from so many before anything else."""
+
+_MOST_WAYS_MERGED = 4
+_MERGED = ((0.0, math.inf), (0.01, math.inf), (0.05, math.inf), (0.0, 0.2), (0.0, 0.02))
+"""Ways to put buffers together: the waste that is tolerated, and how many such pairs chance may explain."""
+
 
 @dataclass
 class _State:
@@ -35,7 +44,7 @@ class _State:
     peak: int | None = None
     backend: str = "bound"
     nodes: int = 0
-    hints: int = 0
+    merged_nodes: int = 0
     stop_asked: Callable[[], bool] = field(default=lambda: False)
 
     @property
@@ -143,9 +152,16 @@ def _search(state: _State, capacity: int | None, workers: int) -> None:
             if low >= high:
                 break
             wanted = None if capacity is None else capacity // unit
+            many = len(state.problem.buffers)
+            if _LEAST_TO_MERGE <= many <= MOST_MERGED and (many >= _MERGED_FIRST or limit > prober.first_limit):
+                hardest = low if wanted is None else max(low, wanted)
+                _search_merged(state, hardest, instance, limit, workers)
+                high = _ceiling(state, instance)
+                if _enough(state, capacity) or low >= high or state.stop_asked():
+                    break
             for ceiling in _targets(low, high, wanted, limit >= _PATIENCE * prober.first_limit):
                 status, found = prober.probe(ceiling, limit)
-                state.nodes = prober.nodes
+                state.nodes = prober.nodes + state.merged_nodes
                 if status == FITS and found is not None:
                     state.offer(_in_bytes(state.problem, instance, found), "search")
                 elif status == EXHAUSTED:
@@ -165,7 +181,34 @@ def _search(state: _State, capacity: int | None, workers: int) -> None:
             _, found = prober.probe(low, prober.first_limit, most=4)
             if found is not None:
                 state.offer(_in_bytes(state.problem, instance, found), "search")
-            state.nodes = prober.nodes
+            state.nodes = prober.nodes + state.merged_nodes
+
+
+def _search_merged(state: _State, hardest: int, instance: Instance, limit: int, workers: int) -> None:
+    """The same with buffers put together first, each time in another order: plans may come of it, proofs do not.
+
+    ``hardest`` is the ceiling that counts; then half way from there to the best plan, as long as that succeeds.
+    """
+    from mappers.planner.allocation.kernel import FITS
+    from mappers.planner.allocation.search import Prober
+
+    for tolerance, most_chance in _MERGED:
+        at = 0
+        while True:
+            high = _ceiling(state, instance)
+            ceiling = (hardest + at * (high - hardest) // 2) * instance.unit
+            if hardest >= high or state.stop_asked():
+                return
+            merged = merge_buffers(state.problem, ceiling, tolerance=tolerance, most_chance=most_chance, seed=limit)
+            boxes = instance_of(merged.problem)
+            with Prober(boxes, workers, state.stop_asked) as prober:
+                status, found = prober.probe(ceiling // boxes.unit, limit, most=_MOST_WAYS_MERGED)
+            state.merged_nodes += prober.nodes
+            if status == FITS and found is not None:
+                state.offer(merged.offsets(_in_bytes(merged.problem, boxes, found)), "search of merged buffers")
+            elif at:
+                break
+            at = 1
 
 
 def _by_mip(state: _State, deadline: float | None) -> None:
