@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mappers.planner.allocation import AllocationProblem, Buffer, allocate, faults
@@ -44,6 +44,7 @@ def test_what_has_a_pin_a_gap_or_an_alignment_stays() -> None:
     assert merged.problem.buffers == buffers
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10_000), st.sampled_from((0.0, 0.1, 0.5)), st.integers(0, 5))
 def test_a_plan_of_the_boxes_is_a_plan_of_the_buffers(seed: int, tolerance: float, shuffle: int) -> None:
     problem = random_problem(seed, most=12, plain=True)
