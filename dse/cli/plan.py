@@ -26,6 +26,10 @@ def allocate(
     capacity: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Fit into this: bytes, or '1 MiB'. Without it: lowest peak.")
     ] = None,
+    pool: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SIZE", help="A memory, preferred to those named after it; instead of --capacity."),
+    ] = None,
     time_limit: Annotated[float, typer.Option(metavar="SECONDS", help="End with what is known then.")] = 60.0,
     workers: Annotated[int, typer.Option(help="Threads to search with; they change the time only.")] = 1,
     out: Annotated[
@@ -36,11 +40,19 @@ def allocate(
 ) -> None:
     """Find offsets for buffers with given lifetimes, and say what is proved about them.
 
+    With --pool buffers are spread over several memories, each where its CSV's column 'pool' allows (empty: any).
+
     Exit code 3: nothing fits the capacity, or nothing that fits was found in time; the report says which.
     """
     from dse.cli.plan_allocate import PlanOptions, run_allocate
 
-    code = run_allocate(PlanOptions(tuple(files), capacity, time_limit, workers, out, figure), as_json=json)
+    options = PlanOptions(tuple(files), capacity, time_limit, workers, out, figure)
+    if pool:
+        from dse.cli.plan_pools import run_pools
+
+        code = run_pools(options, tuple(pool), as_json=json)
+    else:
+        code = run_allocate(options, as_json=json)
     if code:
         raise typer.Exit(code)
 

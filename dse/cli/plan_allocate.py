@@ -16,7 +16,7 @@ from mappers.planner.allocation.csv_format import parse_csv, to_csv
 from mappers.planner.allocation.requests import is_trace, parse_requests, problem_of
 from workloads.errors import InputError
 
-__all__ = ["PlanOptions", "run_allocate", "run_replay"]
+__all__ = ["PlanOptions", "check_limits", "read_problem", "run_allocate", "run_replay"]
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,9 @@ def run_allocate(options: PlanOptions, *, as_json: bool) -> int:
     With ``as_json`` one file gives its document, several a document with a list of ``plans``.
     """
     capacity = None if options.capacity is None else bytes_of(options.capacity, "--capacity", least=0)
-    if not 0 < options.time_limit_s < math.inf:
-        raise InputError(f"{options.time_limit_s:g} seconds", "more than 0 seconds", "--time-limit")
-    if options.workers < 1:
-        raise InputError(f"{options.workers} workers", "at least 1", "--workers")
+    check_limits(options)
     _check_outputs(options)
-    problems = [_read(file) for file in options.files]
+    problems = [read_problem(file) for file in options.files]
     documents, fits = [], True
     with stoppable(None) as stop:
         for file, problem in zip(options.files, problems, strict=True):
@@ -62,6 +59,14 @@ def run_allocate(options: PlanOptions, *, as_json: bool) -> int:
     if stop.why == "interrupt":
         return 130
     return 0 if fits else 3
+
+
+def check_limits(options: PlanOptions) -> None:
+    """Refuse a time limit and a number of workers out of range."""
+    if not 0 < options.time_limit_s < math.inf:
+        raise InputError(f"{options.time_limit_s:g} seconds", "more than 0 seconds", "--time-limit")
+    if options.workers < 1:
+        raise InputError(f"{options.workers} workers", "at least 1", "--workers")
 
 
 def run_replay(file: Path, *, as_json: bool) -> None:
@@ -113,7 +118,8 @@ def _text(file: Path) -> str:
         raise InputError(f"cannot be read: {error.strerror}", "a CSV file or a trace", file=str(file)) from None
 
 
-def _read(file: Path) -> AllocationProblem:
+def read_problem(file: Path) -> AllocationProblem:
+    """The problem in a CSV, or in a trace of requests."""
     text = _text(file)
     if is_trace(text):
         return problem_of(parse_requests(text, str(file)), file.stem)

@@ -3,8 +3,8 @@
 The header names columns in any order: ``id`` (also ``buffer``, ``buffer_id``), ``lower`` (``start``, ``begin``),
 ``upper`` (``end``: inclusive, so one is added, to the ends of gaps too) and ``size``; and, where wanted, ``alignment``,
 ``offset`` (pinned), ``hint`` (-1: none) and ``gaps``: ``a-b`` or ``a-b@low:high``, separated by blanks. What follows
-the first empty line is not read. Beyond that format: a field of ``offset`` or ``hint`` may be left empty, and line ends
-may be those of Windows.
+the first empty line is not read. Beyond that format: a field of ``offset``, ``hint`` or ``alignment`` may be left
+empty, line ends may be those of Windows, and ``pool`` names the memories a buffer may live in, separated by blanks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["parse_csv", "read_csv", "to_csv"]
 _NAMES = {
     "id": "id", "buffer": "id", "buffer_id": "id", "lower": "lower", "start": "lower", "begin": "lower",
     "upper": "upper", "end": "upper", "size": "size", "alignment": "alignment", "offset": "offset", "hint": "hint",
-    "gaps": "gaps",
+    "gaps": "gaps", "pool": "pool",
 }  # fmt: skip
 _NEEDED = ("id", "lower", "upper", "size")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
@@ -93,10 +93,11 @@ def _buffer(row: dict[str, str], inclusive: int) -> Buffer:
         lower=_integer(row["lower"], "lower"),
         upper=_integer(row["upper"], "upper") + inclusive,
         size=_integer(row["size"], "size"),
-        alignment=_integer(row["alignment"], "alignment") if "alignment" in row else 1,
+        alignment=_integer(row["alignment"], "alignment") if row.get("alignment") else 1,
         pinned=_integer(pinned, "offset") if pinned else None,
         hint=None if wished == -1 else wished,
         gaps=tuple(sorted((_gap(part, inclusive) for part in row.get("gaps", "").split()), key=lambda gap: gap.lower)),
+        pools=tuple(row.get("pool", "").split()),
     )
 
 
@@ -115,8 +116,8 @@ def _gap(text: str, inclusive: int) -> Gap:
     return Gap(int(lower), int(upper) + inclusive, window)
 
 
-def to_csv(problem: AllocationProblem, offsets: Sequence[int] | None = None) -> str:
-    """``problem`` as text, half-open; with ``offsets`` as a solution, else the column has the pins.
+def to_csv(problem: AllocationProblem, offsets: Sequence[int] | None = None, pools: Sequence[str] | None = None) -> str:
+    """``problem`` as text, half-open; with ``offsets`` (and ``pools``) as a solution, else the column has the pins.
 
     Columns that no buffer needs are left out.
     """
@@ -125,6 +126,7 @@ def to_csv(problem: AllocationProblem, offsets: Sequence[int] | None = None) -> 
     columns += ["alignment"] if any(buffer.alignment != 1 for buffer in buffers) else []
     columns += ["hint"] if any(buffer.hint is not None for buffer in buffers) else []
     columns += ["gaps"] if any(buffer.gaps for buffer in buffers) else []
+    columns += ["pool"] if pools is not None or any(buffer.pools for buffer in buffers) else []
     columns += ["offset"] if offsets is not None or any(buffer.pinned is not None for buffer in buffers) else []
     lines = [",".join(columns)]
     for place, buffer in enumerate(buffers):
@@ -137,6 +139,7 @@ def to_csv(problem: AllocationProblem, offsets: Sequence[int] | None = None) -> 
             "alignment": str(buffer.alignment),
             "hint": str(-1 if buffer.hint is None else buffer.hint),
             "gaps": " ".join(map(_gap_text, buffer.gaps)),
+            "pool": " ".join(buffer.pools) if pools is None else pools[place],
             "offset": "" if at is None else str(at),
         }
         lines.append(",".join(fields[column] for column in columns))

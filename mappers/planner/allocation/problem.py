@@ -41,7 +41,7 @@ class Buffer:
     """``size`` bytes, alive from ``lower`` to before ``upper``.
 
     The offset must be a multiple of ``alignment``, and ``pinned`` where that is given. ``hint`` is an offset that is
-    kept when that costs nothing.
+    kept when that costs nothing. ``pools`` names the memories it may live in, where there are several; none: any.
     """
 
     id: str
@@ -52,6 +52,7 @@ class Buffer:
     pinned: int | None = None
     hint: int | None = None
     gaps: tuple[Gap, ...] = ()
+    pools: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.lower < self.upper:
