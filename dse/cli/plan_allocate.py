@@ -162,6 +162,7 @@ def _document(problem: AllocationProblem, result: Allocation) -> dict[str, Any]:
     }
 
 
+_MOST_NAMED = 8
 _SAYS = {
     "proved_optimal": "proved optimal: no plan has a lower peak",
     "feasible": "feasible: a lower peak may exist",
@@ -185,7 +186,12 @@ def _print(problem: AllocationProblem, result: Allocation) -> None:
     if not result.fits:
         least, most = result.extra_bytes
         enough = "" if most is None else f"; {most:,} more are enough"
-        lines.append(f"  missing      {'exactly' if least == most else 'at least'} {least:,} bytes{enough}")
+        unit = "byte" if least == 1 else "bytes"
+        lines.append(f"  missing      {'exactly' if least == most else 'at least'} {least:,} {unit}{enough}")
+    if result.crowd:
+        names = ", ".join(result.crowd[:_MOST_NAMED])
+        names += f" and {len(result.crowd) - _MOST_NAMED} more" if len(result.crowd) > _MOST_NAMED else ""
+        lines.append(f"  too many     {names}: alive together, and they alone do not fit")
     if any(buffer.hint is not None for buffer in problem.buffers):
         lines.append(f"  hints kept   {result.hints_kept}")
     lines.append(f"  why          {result.certificate}")

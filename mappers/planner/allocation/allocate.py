@@ -11,7 +11,7 @@ from mappers.planner.allocation.greedy import first_fit, greedy_orders, overlaps
 from mappers.planner.allocation.merging import MOST_MERGED, merge_buffers
 from mappers.planner.allocation.problem import AllocationProblem
 from mappers.planner.allocation.result import Allocation, Status
-from mappers.planner.allocation.sections import Instance, instance_of, least_peak_bytes
+from mappers.planner.allocation.sections import Instance, crowd, instance_of, least_peak_bytes
 from mappers.planner.allocation.verify import faults
 from workloads.errors import InputError
 
@@ -283,4 +283,5 @@ def _close(state: _State, capacity: int | None, stopped: str | None) -> Allocati
         seconds=time.monotonic() - state.started,
         stopped=None if status == "proved_optimal" or (fits and capacity is not None) else stopped,
         hints_kept=hints,
+        crowd=() if capacity is None else crowd(problem, capacity),
     )

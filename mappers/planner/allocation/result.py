@@ -17,7 +17,8 @@ class Allocation:
     ``proved_optimal``: no plan has a lower peak. ``feasible``: a plan (within the capacity where one was given) whose
     peak may not be the lowest. ``infeasible``: it is proved that nothing fits the capacity. ``unknown``: the time ran
     out before a plan that fits was found and before it was proved that there is none. In the last two cases
-    ``offsets`` is the lowest plan found, which exceeds the capacity, or None when there is no plan at all.
+    ``offsets`` is the lowest plan found, which exceeds the capacity, or None when there is no plan at all. ``crowd``
+    are buffers alive together that do not fit the capacity, none of them needless for that; none where it is not so.
     """
 
     status: Status
@@ -31,6 +32,7 @@ class Allocation:
     seconds: float
     stopped: str | None = None
     hints_kept: int = 0
+    crowd: tuple[str, ...] = ()
 
     @property
     def gap(self) -> float | None:
@@ -67,4 +69,5 @@ class Allocation:
             "seconds": self.seconds,
             "stopped": self.stopped,
             "hints_kept": self.hints_kept,
+            "crowd": list(self.crowd),
         }

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mappers.planner.allocation.problem import AllocationProblem, Buffer
 
-__all__ = ["Instance", "contention", "instance_of", "least_peak_bytes"]
+__all__ = ["Instance", "contention", "crowd", "instance_of", "least_peak_bytes"]
 
 Ints = NDArray[np.int64]
 
@@ -41,6 +41,26 @@ def contention(problem: AllocationProblem) -> tuple[int, int]:
         if alive > most:
             most, when = alive, time
     return most, when
+
+
+def crowd(problem: AllocationProblem, capacity: int) -> tuple[str, ...]:
+    """Buffers alive together that exceed ``capacity``, and would not without any one of them; none where none do."""
+    most, when = contention(problem)
+    if most <= capacity:
+        return ()
+    held = [
+        (piece.high - piece.low, buffer.id)
+        for buffer in problem.buffers
+        for piece in buffer.pieces
+        if piece.lower <= when < piece.upper
+    ]
+    chosen, total = [], 0
+    for size, name in sorted(held, key=lambda one: -one[0]):
+        chosen.append(name)
+        total += size
+        if total > capacity:
+            break
+    return tuple(chosen)
 
 
 def least_peak_bytes(problem: AllocationProblem) -> tuple[int, str]:

@@ -66,7 +66,7 @@ def test_infeasible_is_exit_code_three_and_says_how_much_is_missing(
     found = document(["plan", "allocate", str(problem), "--capacity", "11"], capsys, code=3)
     assert (found["status"], found["extra_bytes"]) == ("infeasible", {"at_least": 1, "enough": 1})
     assert run(["plan", "allocate", str(problem), "--capacity", "11"]) == 3
-    assert "missing      exactly 1 bytes" in capsys.readouterr().out
+    assert "missing      exactly 1 byte;" in capsys.readouterr().out
 
 
 def test_without_time_the_answer_is_unknown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

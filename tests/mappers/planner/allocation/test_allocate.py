@@ -158,6 +158,13 @@ def test_infeasible_says_how_much_is_missing() -> None:
     assert result.peak_bytes == 10
 
 
+def test_infeasible_names_buffers_none_of_which_is_needless() -> None:
+    # Alive together: 6, 4, 3 and 1. In 9 bytes the two largest are one too many, and either alone fits.
+    problem = from_csv((0, 4, 1), (0, 4, 6), (0, 4, 3), (0, 4, 4), (4, 5, 9))
+    assert allocate(problem, 9).crowd == ("b1", "b3")
+    assert allocate(problem, 14).crowd == ()
+
+
 def test_infeasible_by_search_is_proved_above_the_bound() -> None:
     # The three bytes under the pin hold no buffer of four: 3 + 4 + 4 = 11, though only 8 are alive.
     problem = AllocationProblem("pin", (Buffer("pin", 0, 2, 4, pinned=3), Buffer("b", 0, 2, 4)))
