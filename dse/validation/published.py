@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,12 @@ from workloads.errors import InputError, nearest_name, unknown_name
 __all__ = [
     "PUBLISHED_COLUMNS",
     "ROLES",
+    "SUBJECTS",
     "Figure",
     "Subject",
     "published_report",
     "read_figures",
-    "subjects",
+    "subject_of",
     "validate_published",
 ]
 
@@ -64,31 +66,45 @@ class Figure:
     compared: Compared | None
 
 
-def subjects() -> dict[str, Subject]:
-    """All subjects by name."""
-    from dse.validation.published_arrays import ARRAYS
-    from dse.validation.published_chunks import CHUNKS
-    from dse.validation.published_pim import PIM
+SUBJECTS = ("pim", "chunks", "arrays", "plans")
+"""All subjects."""
 
-    return {"pim": PIM, "chunks": CHUNKS, "arrays": ARRAYS}
+
+@lru_cache
+def subject_of(name: str) -> Subject:
+    """The subject ``name``, one of `SUBJECTS`; its models are imported with it."""
+    if name == "pim":
+        from dse.validation.published_pim import PIM
+
+        return PIM
+    if name == "chunks":
+        from dse.validation.published_chunks import CHUNKS
+
+        return CHUNKS
+    if name == "plans":
+        from dse.validation.published_plans import PLANS
+
+        return PLANS
+    from dse.validation.published_arrays import ARRAYS
+
+    return ARRAYS
 
 
 def read_figures(path: Path) -> list[Figure]:
     """All rows of the file beside our models. Raises `InputError` with file, line and column for a wrong cell."""
-    known = subjects()
-    return [_figure(row, known) for row in read_csv(path, PUBLISHED_COLUMNS, "published figures")]
+    return [_figure(row) for row in read_csv(path, PUBLISHED_COLUMNS, "published figures")]
 
 
-def _figure(row: CsvRow, known: Mapping[str, Subject]) -> Figure:
+def _figure(row: CsvRow) -> Figure:
     subject = row.text("subject")
-    if subject not in known:
-        raise unknown_name("subject", subject, known, field="subject", file=row.file, line=row.line)
+    if subject not in SUBJECTS:
+        raise unknown_name("subject", subject, SUBJECTS, field="subject", file=row.file, line=row.line)
     role, compared = row.one_of("role", tuple(ROLES)), None
     if role == "open":
         published = row.optional("published")
     else:
         published = row.number("published", above=True)
-        models, key = known[subject].models, row.text("key")
+        models, key = subject_of(subject).models, row.text("key")
         if key not in models:
             problem, near = f"no model {key!r} of {subject}", nearest_name(key, models)
             raise InputError(problem, "a model's key", "key", file=row.file, line=row.line, nearest=near)
@@ -173,10 +189,9 @@ def validate_published(path: Path) -> Validation:
             for figure in figures
         ],
     }
-    known = subjects()
     return Validation(
         rows,
         [f"not reproduced: {figure.group}, {figure.what}: {figure.note}" for figure in figures if not figure.compared],
         document,
-        lambda: Report(tuple(published_report(known[name], members) for name, members in parts.items())),
+        lambda: Report(tuple(published_report(subject_of(name), members) for name, members in parts.items())),
     )
