@@ -75,7 +75,8 @@ class Engine(Component):
     ``matrix`` engines run contractions (Einsums that multiply and add-reduce) only; the other kinds run everything.
     An engine computes on data in its ``home`` tier; a processing-in-memory engine sees its home tier at
     ``home_bandwidth``, the bandwidth inside the device, instead of the tier's port. ``in-memory`` engines are arrays
-    that multiply by what their cells hold; they run contractions only.
+    that multiply by what their cells hold; they run contractions only. Of an engine that works ``beside`` the port (a
+    second row buffer, banks of its own) the port serves others while it reads its home inside.
 
     An engine inside a memory may say what it is made of. ``device`` is a memory that computes, an array or an engine
     inside drives, a name from `tiercade list pim` or `list arrays` (or ``instinfer``); ``channels`` is how many
@@ -92,6 +93,7 @@ class Engine(Component):
     throughput_ops_per_s: dict[FormatName, OperationRate] = Field(alias="throughput", min_length=1)
     launch_overhead_s: SecondsOrZero = Field(0.0, alias="launch_overhead")
     home_bandwidth_bytes_per_s: Bandwidth | None = Field(None, alias="home_bandwidth")
+    beside: bool = False
     energy_j_per_op: dict[FormatName, EnergyPerOperation] = Field(default_factory=dict, alias="energy")
     array: Array | None = None
     buffers: tuple[str, ...] = ()

@@ -25,6 +25,10 @@ FORMS: dict[str, tuple[dict[str, float], str]] = {
     "add-rms-norm": (ROW, "X=t*d R=t*d G=d S=t*d Y=t*d"),
     "attention-1pass": (ATTENTION, GQA),
     "attention-1pass-causal": (ATTENTION, GQA),
+    "attention-1pass-dequantise": (
+        ATTENTION, "Q=b*h*g*p*e KI=b*h*m*e KS=b*h*m VI=b*h*m*f VS=b*h*m AV=b*h*g*p*f",
+    ),
+    "attention-1pass-lse": (ATTENTION, GQA + " LSE=b*h*g*p"),
     "attention-2pass": (ATTENTION, GQA),
     "attention-2pass-causal": (ATTENTION, GQA),
     "attention-3pass": (ATTENTION, GQA),
@@ -39,6 +43,7 @@ FORMS: dict[str, tuple[dict[str, float], str]] = {
         {"b": 2, "h": 3, "g": 5, "p": 1, "e": 11, "f": 13, "x": 100, "m1": 9, "m0": 16},
         "Q=b*h*g*e K=b*m1*h*m0*e V=b*m1*h*m0*f PT=b*m1 LEN=b AV=b*h*g*f",
     ),
+    "attention-merge": ({"x": 2, "p": 3, "f": 5}, "AVX=x*p*f LSE=x*p AV=p*f"),
     "attention-backward": (ATTENTION, GQA + " DAV=b*h*g*p*f LSE=b*h*g*p DQ=b*h*g*p*e DK=b*h*m*e DV=b*h*m*f"),
     "attention-elementwise": ({"b": 2, "h": 3, "m": 5, "p": 7, "e": 11}, "Q=b*m*h*e K=b*p*h*e V=b*p*h*e AV=b*m*h*e"),
     "attention-distributed": ({"x": 2, "h": 3, "p": 5, "m": 7, "e": 11, "f": 13},
@@ -57,6 +62,8 @@ FORMS: dict[str, tuple[dict[str, float], str]] = {
     "cross-entropy": (ROW | {"v": 50}, "X=t*d C=d*v LAB=t LOSS=t"),
     "cut-cross-entropy": (ROW | {"v": 50}, "X=t*d C=d*v LAB=t LOSS=t"),
     "cross-entropy-backward": (ROW | {"v": 50}, "X=t*d C=d*v LAB=t LSE=t DX=t*d DC=d*v"),
+    # 24 rows in groups of 8.
+    "dequantise": ({"n0": 24, "n1": 5, "k": 8}, "WI=n0*n1 S=3*n1 W=n0*n1"),
     "embedding": (ROW | {"v": 50}, "T=t E=t*d X=t*d"),
     "ffn-gelu": (ROW | {"s": 13}, FFN),
     "ffn-relu": (ROW | {"s": 13}, FFN),
@@ -114,6 +121,9 @@ FORMS: dict[str, tuple[dict[str, float], str]] = {
         "X=t*d WR=d*x BIAS=x WG=14*d*s WU=14*d*s WD=14*s*d SG=d*z SU=d*z SD=z*d Y=t*d",
     ),
     "monarch-convolution": ({"b": 2, "i": 12, "n2": 3}, "U=b*i HR=4*3 HI=4*3 Y=b*i"),
+    "page-scores": (
+        {"b": 2, "h": 3, "g": 5, "n": 7, "e": 11, "k": 4}, "Q=b*h*g*e KMIN=b*h*n*e KMAX=b*h*n*e PI=b*h*g*k",
+    ),
     "product-key-memory": (
         {"t": 3, "n": 10, "e": 5, "f": 7, "v": 100, "k": 2}, "QA=t*e QB=t*e KA=n*e KB=n*e VAL=6*f Y=t*f",
     ),
