@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from hw.spec.hierarchy import Hierarchy
 from hw.spec.system import System
@@ -26,13 +26,16 @@ from mappers.mapspace.report import SearchResult
 from mappers.roofline import roofline_op, roofline_workload, sharers
 from workloads.einsum import Cascade, resolve_sizes
 from workloads.einsum.passes import count_passes
-from workloads.errors import InfeasibleError, unknown_name
+from workloads.errors import InfeasibleError, InputError, unknown_name
 from workloads.formats import storage_format
 from workloads.workload import Op, Workload
 
-__all__ = ["FIDELITIES", "OpMapper", "OpMapping", "map_workload", "op_problem"]
+if TYPE_CHECKING:
+    from mappers.kernels.constants import Entry
 
-FIDELITIES = ("roofline", "mapped")
+__all__ = ["FIDELITIES", "OpMapper", "OpMapping", "map_workload", "op_mapper", "op_problem"]
+
+FIDELITIES = ("roofline", "mapped", "kernel")
 """How deep an operation's cost is modelled."""
 
 Objective = Literal["latency", "energy", "edp"]
@@ -112,19 +115,23 @@ def map_workload(
     assign: Assign = fastest_engines,
     fidelity: str = "mapped",
     *,
-    mapper: OpMapper | None = None,
+    mapper: Callable[[Op], OpMapping] | None = None,
+    software: str | None = None,
 ) -> MappedWorkload:
-    """Every distinct layer mapped once, at ``fidelity`` roofline or mapped.
+    """Every distinct layer mapped once, at ``fidelity`` roofline, mapped or kernel.
 
-    ``mapper`` keeps searched shapes between calls; it must be one of ``system`` and ``assign``. The result's notes
-    say which operations stayed at the roofline and why. Raises `InputError` for an unknown fidelity.
+    ``mapper`` keeps mapped shapes between calls; it must be one of ``system``, ``assign`` and, at kernel fidelity,
+    ``software``, the epoch whose kernels run (`op_mapper` makes it). The result's notes say which operations stayed at
+    the roofline and why. Raises `InputError` for an unknown fidelity or software, and for software at a fidelity
+    without kernels.
     """
     if fidelity not in FIDELITIES:
         raise unknown_name("fidelity", fidelity, FIDELITIES, field="fidelity")
+    made = op_mapper(system, assign, fidelity, software)
     found = roofline_workload(workload, system, assign)
     if fidelity == "roofline":
         return found
-    mapper = mapper or OpMapper(system, assign)
+    mapper = mapper or made
     layers: dict[str, MappedLayer] = {}
     kept: dict[str, list[str]] = {}
     for name, layer in found.layers.items():
@@ -136,7 +143,29 @@ def map_workload(
                 kept.setdefault(mapping.reason, []).append(f"{name}.{op.name}")
         layers[name] = MappedLayer(layer.layer, ops)
     at_roofline = tuple((reason, tuple(names)) for reason, names in kept.items())
-    return MappedWorkload(workload, "mapped", found.home, layers, at_roofline)
+    remarks: tuple[str, ...] = tuple(getattr(mapper, "notes", tuple)())
+    return MappedWorkload(workload, fidelity, found.home, layers, at_roofline, remarks)
+
+
+def op_mapper(
+    system: System,
+    assign: Assign = fastest_engines,
+    fidelity: str = "mapped",
+    software: str | None = None,
+    constants: tuple[Entry, ...] = (),
+) -> Callable[[Op], OpMapping]:
+    """What maps single operations at ``fidelity``, and keeps the shapes it has mapped.
+
+    ``constants`` of kernels stand before the bundled ones. Raises `InputError` for an unknown software, and for one at
+    a fidelity without kernels.
+    """
+    if fidelity == "kernel":
+        from mappers.kernels.op import KernelMapper  # which returns this module's types
+
+        return KernelMapper(system, assign, software, constants)
+    if software is not None:
+        raise InputError(f"{software!r} at {fidelity} fidelity", "fidelity kernel with a software", field="software")
+    return OpMapper(system, assign)
 
 
 def op_problem(op: Op) -> tuple[CascadeProblem, float]:

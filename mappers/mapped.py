@@ -28,7 +28,8 @@ class MappedOp:
 
     The engines work at the same time on parts of one fused cascade, and the home tier streams meanwhile, so the time
     is the longest of them plus the launch overhead. ``port_s`` is the home port's time for all bytes.
-    ``inside_bytes`` are read by an engine inside the memory and do not cross the port.
+    ``inside_bytes`` are read by an engine inside the memory and do not cross the port. ``spread`` holds the factors on
+    the time between which 80 % of measured kernels of its kind lie (1 and 1: not known).
     """
 
     op: Op
@@ -39,6 +40,7 @@ class MappedOp:
     port_s: float
     overhead_s: float
     inside_bytes: float = 0.0
+    spread: tuple[float, float] = (1.0, 1.0)
 
     @property
     def compute_s(self) -> float:
@@ -49,6 +51,11 @@ class MappedOp:
     def time_s(self) -> float:
         """Time of one execution with its operands in the home tier."""
         return max(self.compute_s, self.port_s) + self.overhead_s
+
+    @property
+    def interval_s(self) -> tuple[float, float]:
+        """Low and high estimates of the time, by ``spread``."""
+        return self.time_s * self.spread[0], self.time_s * self.spread[1]
 
     @property
     def bound(self) -> str:
@@ -71,7 +78,8 @@ class MappedLayer:
 class MappedWorkload:
     """A workload with each distinct layer mapped once, at the stated fidelity.
 
-    ``at_roofline`` lists the operations (``layer.op``) that stayed below that fidelity, by the reason.
+    ``at_roofline`` lists the operations (``layer.op``) that stayed below that fidelity, by the reason; ``remarks`` are
+    the mapper's own, such as whose constants it took.
     """
 
     workload: Workload
@@ -79,11 +87,13 @@ class MappedWorkload:
     home: str
     layers: dict[str, MappedLayer]
     at_roofline: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def notes(self) -> list[str]:
         """What a reader of the result must know: the workload's own notes, and what stayed at the roofline and why."""
         return [
             *self.workload.notes,
+            *self.remarks,
             *(
                 f"{len(names)} operation{'s' if len(names) > 1 else ''} at roofline fidelity ({reason}): "
                 f"{', '.join(names)}"

@@ -37,11 +37,18 @@ def roofline_op(op: Op, system: System, assign: Assign = fastest_engines) -> Map
         work[engine_name] += operations
         seconds[engine_name] += sharers(system, engine.home) * operations / engine.throughput(fmt)
         energy[engine_name] += operations * engine.energy(fmt)
-    shares = tuple(EngineShare(name, work[name], seconds[name], energy[name]) for name in work if work[name])
     tier, turns = system.tiers[main.home], sharers(system, main.home)
-    read_bandwidth = main.home_bandwidth_bytes_per_s or tier.read_bandwidth_bytes_per_s
-    write_bandwidth = main.home_bandwidth_bytes_per_s or tier.write_bandwidth_bytes_per_s
-    read_bytes, write_bytes = op.bytes("read"), op.bytes("write")
+    read_bytes, write_bytes, inside_bytes = op.bytes("read"), op.bytes("write"), 0.0
+    read_bandwidth, write_bandwidth = tier.read_bandwidth_bytes_per_s, tier.write_bandwidth_bytes_per_s
+    inside = main.home_bandwidth_bytes_per_s
+    if inside is not None and main.beside:
+        inside_bytes = sum(o.bytes for o in op.operands if o.stored is not None and o.access == "read")
+        read_bytes -= inside_bytes
+        first = assignment.contraction
+        seconds[first] = max(seconds[first], turns * inside_bytes / inside)
+    elif inside is not None:
+        read_bandwidth = write_bandwidth = inside
+    shares = tuple(EngineShare(name, work[name], seconds[name], energy[name]) for name in work if work[name])
     return MappedOp(
         op=op,
         home=main.home,
@@ -50,6 +57,7 @@ def roofline_op(op: Op, system: System, assign: Assign = fastest_engines) -> Map
         write_bytes=write_bytes,
         port_s=turns * (read_bytes / read_bandwidth + write_bytes / write_bandwidth),
         overhead_s=max(system.engines[share].launch_overhead_s for share in work),
+        inside_bytes=inside_bytes,
     )
 
 

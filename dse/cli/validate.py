@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from dse.cli.output import print_document, write_bytes, write_text
 from dse.reports.sections import with_part
-from dse.validation.kinds import kind_of
-from dse.validation.validation import Report
+from dse.validation.kinds import GPU_KIND, kind_of
+from dse.validation.validation import Report, Validation
 from workloads.errors import InputError
 
 __all__ = ["run_validate"]
 
 
-def run_validate(path: Path, *, report: Path | None, as_json: bool) -> None:
+def run_validate(
+    path: Path, *, report: Path | None, as_json: bool, fidelity: str | None = None, constants: Path | None = None
+) -> None:
     """Predict every row of ``path``, print the errors, and write our parts of the report if asked.
 
-    The file's columns tell its kind; each kind has its parts of the report and keeps the others.
+    The file's columns tell its kind; each kind has its parts of the report and keeps the others. ``fidelity`` and
+    ``constants`` are those of kernels: only files of measured GPUs take them.
     """
     kind = kind_of(path)
-    found = kind.validate(path)
+    if fidelity is None and constants is None:
+        found = kind.validate(path)
+    elif kind.name == GPU_KIND:
+        found = _kernels(path, fidelity or "kernel", constants)
+    else:
+        option = "--constants" if fidelity is None else "--fidelity"
+        raise InputError(f"a file of {kind.name}", f"{GPU_KIND} with this option", option)
     if report is not None:
         _write(report, found.report())
     if as_json:
@@ -31,6 +41,17 @@ def run_validate(path: Path, *, report: Path | None, as_json: bool) -> None:
         print_rows(found.rows)
     for note in found.notes:
         print(note)  # noqa: T201
+
+
+def _kernels(path: Path, fidelity: str, constants: Path | None) -> Validation:
+    from dse.validation.report import validate_gpus
+    from mappers.kernels.constants import read_constants
+
+    given = read_constants(constants) if constants is not None else ()
+    try:
+        return validate_gpus(path, fidelity=fidelity, given=given)
+    except InputError as error:
+        raise (replace(error, field="--fidelity") if error.field == "fidelity" else error) from None
 
 
 def _write(report: Path, made: Report) -> None:

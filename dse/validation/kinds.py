@@ -13,7 +13,7 @@ from workloads.errors import InputError
 if TYPE_CHECKING:
     from dse.validation.validation import Validation
 
-__all__ = ["KINDS", "Kind", "kind_of", "regeneration"]
+__all__ = ["GPU_KIND", "KINDS", "Kind", "kind_of", "regeneration"]
 
 
 def _gpus(path: Path) -> Validation:
@@ -56,15 +56,23 @@ class Kind:
     validate: Callable[[Path], Validation]
 
 
+GPU_KIND = "measured latencies of GPUs"
+"""The kind whose kernels can be predicted at several fidelities."""
+
 KINDS = (
-    Kind("measured latencies of GPUs", frozenset({"gpu", "op"}), ("GPU_MEASUREMENTS.csv",), _gpus),
+    Kind(GPU_KIND, frozenset({"gpu", "op"}), ("GPU_MEASUREMENTS.csv",), _gpus),
     Kind("DRAM runs", frozenset({"simulator", "preset", "pattern"}), ("DRAM_REFERENCE.csv",), _dram),
     Kind("drive runs", frozenset({"simulator", "device", "workload"}), ("SSD_REFERENCE.csv",), _drives),
     Kind("SRAM runs", frozenset({"capacity_bytes", "word_bits"}), ("tests/hw/cost/cacti7_runs.csv",), _srams),
     Kind(
         "published figures",
         frozenset({"subject", "key", "published"}),
-        ("tests/golden/pim_cycles.csv", "tests/golden/chunk_rates.csv", "tests/golden/array_figures.csv"),
+        (
+            "tests/golden/pim_cycles.csv",
+            "tests/golden/chunk_rates.csv",
+            "tests/golden/array_figures.csv",
+            "tests/golden/plan_figures.csv",
+        ),
         _published,
     ),
 )

@@ -3,7 +3,7 @@
 Columns: ``id, gpu, framework, op, phase, dtype, model, tp, batch, q_len, kv_len, m, n, k, heads, kv_heads, head_dim,
 bytes, ngpus, experts, topk, inter, latency_us``; those that do not apply to a row are empty, others are ignored.
 ``kv_len`` of attention counts the new token; ``q_len`` and ``kv_len`` of an end-to-end row are the prompt and the final
-context. Shapes are per GPU.
+context. Shapes are per GPU. The columns ``routing`` and ``extra`` may be there: the law that routed a mixture's tokens.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ NEEDED = {
 
 @dataclass(frozen=True)
 class Measurement:
-    """One row; ``numbers`` holds the shape columns that are filled."""
+    """One row; ``numbers`` holds the shape columns that are filled.
+
+    ``routing`` is the law by which the tokens of a mixture were given to experts (`mappers.kernels.routing`).
+    """
 
     id: str
     gpu: str
@@ -53,6 +56,7 @@ class Measurement:
     model: str
     numbers: dict[str, int]
     latency_s: float
+    routing: str = ""
 
     @property
     def case(self) -> str:
@@ -65,17 +69,22 @@ def read_measurements(path: Path) -> list[Measurement]:
     """All rows of the file. Raises `InputError` with file, line and column for what is missing or no number."""
     rows = []
     for row in read_csv(path, COLUMNS, "measurements"):
-        numbers = {name: _whole(row, name) for name in NUMBERS if row.text(name)}
+        cells = row.cells
+        numbers = {name: _whole(row, name) for name in NUMBERS if cells[name]}
         _check_shape(row, numbers)
         latency_us = row.number("latency_us", above=True, expected="microseconds above 0")
-        texts = {name: row.text(name) for name in TEXTS}
-        rows.append(Measurement(**texts, numbers=numbers, latency_s=latency_us * 1e-6))
+        texts = {name: cells[name] for name in TEXTS}
+        routing = (row.text("routing") or row.text("extra")) if texts["op"] == "moe_ffn" else ""
+        rows.append(Measurement(**texts, numbers=numbers, latency_s=latency_us * 1e-6, routing=routing))
     return rows
 
 
 def _whole(row: CsvRow, column: str) -> int:
+    text = row.cells[column]
+    if text.isascii() and text.isdecimal() and 1 <= (whole := int(text)) <= LARGEST:
+        return whole
     try:
-        value = float(row.text(column))
+        value = float(text)
     except ValueError:
         value = -1.0
     if not 1 <= value <= LARGEST or value != int(value):

@@ -1,45 +1,31 @@
-"""The prediction for one measured row: a single operation by its mapper, a whole phase by the simulator."""
+"""Predictions for measured rows: kernels by their models or the roofline, collectives by their library, whole phases.
+
+At kernel fidelity all rows of one operation, GPU and software are predicted at once.
+"""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
+import numpy as np
+
+from dse.validation.calibration import held_out
+from dse.validation.end_to_end import predict_phase
+from dse.validation.kernel_rows import FAMILIES, KernelRows, predict_kernels
+from dse.validation.machines import FORMATS, GPUS, Skipped, measured_system, preset_of
 from dse.validation.measurements import Measurement
-from hw.spec.load import load_system, override
-from hw.spec.system import System
+from mappers.kernels.constants import Entry
+from mappers.kernels.software import measured_software
 from mappers.roofline import roofline_op
 from simulator.interconnect import LIBRARIES, best_exchange, collective_time
-from simulator.road import simulate
-from workloads.errors import InfeasibleError, InputError
-from workloads.formats import FormatChoice
-from workloads.models.architecture import FeedForward, MixtureOfExperts, Model
-from workloads.models.catalogue import model, model_names
+from workloads.errors import InputError
+from workloads.models.architecture import FeedForward, MixtureOfExperts
 from workloads.models.layer_builder import LayerBuilder, activation
 from workloads.models.lower_feed_forward import add_feed_forward
-from workloads.models.stored_formats import stored_formats
-from workloads.phases import Decode, Prefill
 from workloads.workload import Op
 
-__all__ = ["GPUS", "Skipped", "operations", "predict"]
-
-GPUS = {
-    "A100-SXM4-80GB": "a100-80gb-sxm",
-    "H100-SXM-80GB": "h100-sxm",
-    "A40": "a40",
-    "RTX-A6000": "rtx-a6000",
-}
-"""The preset of each measured GPU."""
-
-FORMATS = {
-    "": FormatChoice(),
-    "bf16": FormatChoice(),
-    "fp16": FormatChoice("fp16", "fp16", "fp16", "fp16"),
-    "fp8": FormatChoice("fp8_e4m3", "bf16", "bf16", "fp8_e4m3"),
-}
-"""The number formats of each measured dtype; an unrecorded one is taken for bf16."""
-
+__all__ = ["GPUS", "Prediction", "Skipped", "operations", "predict", "predict_all"]
 
 MEASURED_LIBRARIES = {"A100-SXM4-80GB": "nccl-a100", "H100-SXM-80GB": "nccl-h100"}
 """The collective library of each GPU whose collectives were measured."""
@@ -48,34 +34,94 @@ COLLECTIVES = {"all_reduce": "all_reduce", "all_gather": "all_gather", "alltoall
 """The collective of each measured operation between GPUs."""
 
 
+FIDELITIES = ("kernel", "roofline")
+"""How kernels are predicted."""
+
+
 @dataclass(frozen=True)
-class Skipped:
-    """A row without a prediction, and why."""
+class Prediction:
+    """Seconds of one row, with the interval around them where it is known, and the software whose kernels they are of.
 
-    why: str
+    ``held_out`` rows took no part in fitting the bundled constants; ``remark`` says what was assumed.
+    """
+
+    seconds: float
+    low_s: float | None = None
+    high_s: float | None = None
+    software: str = ""
+    held_out: bool = False
+    remark: str = ""
 
 
-def predict(row: Measurement) -> float | Skipped:
-    """Latency in seconds at roofline fidelity, or why there is none."""
-    if row.gpu not in GPUS:
-        return Skipped(f"no preset for {row.gpu}")
-    if row.dtype not in FORMATS and (row.op, row.dtype) != ("e2e", "fp4"):
-        return Skipped(f"dtype {row.dtype}")
+def predict(row: Measurement, fidelity: str = "roofline") -> float | Skipped:
+    """Latency of one row in seconds, or why there is none."""
+    (found,) = predict_all([row], fidelity)
+    return found if isinstance(found, Skipped) else found.seconds
+
+
+def predict_all(
+    rows: Sequence[Measurement], fidelity: str = "kernel", given: tuple[Entry, ...] = ()
+) -> list[Prediction | Skipped]:
+    """A prediction of every row, or why there is none; ``given`` kernel constants stand before the bundled ones.
+
+    Raises `InputError` for an unknown fidelity or routing law.
+    """
+    if fidelity not in FIDELITIES:
+        raise InputError(f"unknown fidelity {fidelity!r}", " or ".join(FIDELITIES), "fidelity")
+    out = held_out(rows)
+    found: list[Prediction | Skipped | None] = [None] * len(rows)
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for index, row in enumerate(rows):
+        known = preset_of(row.gpu)
+        if isinstance(known, Skipped):
+            found[index] = known
+        elif row.dtype not in FORMATS and (row.op, row.dtype) != ("e2e", "fp4"):
+            found[index] = Skipped(f"dtype {row.dtype}")
+        elif fidelity == "kernel" and row.op in FAMILIES:
+            groups.setdefault((known, row.op, row.phase, row.framework, row.dtype), []).append(index)
+        else:
+            found[index] = _alone(row, fidelity)
+    for (_, _, _, framework, _), members in groups.items():
+        for index, prediction in zip(members, _kernels([rows[i] for i in members], framework, given), strict=True):
+            found[index] = prediction
+    predictions = [one for one in found if one is not None]
+    for index in np.flatnonzero(out).tolist():
+        one = predictions[index]
+        if isinstance(one, Prediction):
+            predictions[index] = replace(one, held_out=True)
+    return predictions
+
+
+def _kernels(rows: Sequence[Measurement], framework: str, given: tuple[Entry, ...]) -> list[Prediction | Skipped]:
+    """Rows of one operation, GPU and framework, at once."""
+    system = measured_system(rows[0].gpu, 1)
+    architecture = next((engine.architecture for engine in system.engines.values() if engine.architecture), "")
+    software, known = measured_software(framework, architecture)
+    try:
+        group = KernelRows.of(rows, system, software, given)
+    except InputError as error:
+        remark = f"roofline fidelity: {error.problem}"
+        alone = [_alone(row, "roofline") for row in rows]
+        return [one if isinstance(one, Skipped) else Prediction(one.seconds, remark=remark) for one in alone]
+    predicted = predict_kernels(group)
+    remark = "" if known else f"framework {framework or 'not recorded'} taken for {software}"
+    times = np.stack([predicted.best_s, predicted.low_s, predicted.high_s], axis=1).tolist()
+    return [Prediction(best, low, high, software, remark=remark) for best, low, high in times]
+
+
+def _alone(row: Measurement, fidelity: str) -> Prediction | Skipped:
+    """A collective by its library, a phase by the simulator, anything else by the roofline."""
     if row.op in COLLECTIVES:
-        return _collective(row)
-    if row.op == "e2e":
-        return _phase(row)
-    ops = operations(row)
-    if isinstance(ops, Skipped):
-        return ops
-    system = _system(row.gpu, 1)
-    return sum(roofline_op(op, system).time_s for op in ops)
-
-
-@lru_cache(maxsize=64)
-def _system(gpu: str, devices: int) -> System:
-    system = load_system(GPUS[gpu])
-    return override(system, [f"devices={devices}"]) if devices > 1 else system
+        found = _collective(row)
+    elif row.op == "e2e":
+        found = predict_phase(row, fidelity)
+    else:
+        ops = operations(row)
+        if isinstance(ops, Skipped):
+            return ops
+        system = measured_system(row.gpu, 1)
+        found = sum(roofline_op(op, system).time_s for op in ops)
+    return found if isinstance(found, Skipped) else Prediction(found)
 
 
 def operations(row: Measurement) -> tuple[Op, ...] | Skipped:
@@ -116,12 +162,12 @@ def operations(row: Measurement) -> tuple[Op, ...] | Skipped:
 def _collective(row: Measurement) -> float | Skipped:
     """By the collective library that was measured; calls through PyTorch wait for the last device to start them."""
     devices, payload_bytes = row.numbers["ngpus"], row.numbers["bytes"]
-    kind, fabric = COLLECTIVES[row.op], _system(row.gpu, devices).fabric
+    kind, fabric = COLLECTIVES[row.op], measured_system(row.gpu, devices).fabric
     if fabric is None:
         return Skipped(f"no fabric between GPUs of {row.gpu}")
     bandwidth = fabric.bandwidth_bytes_per_s
-    if row.gpu in MEASURED_LIBRARIES:
-        measured = LIBRARIES[MEASURED_LIBRARIES[row.gpu]]
+    if fabric.library in LIBRARIES:
+        measured = LIBRARIES[fabric.library]
         launched = "apart" if row.framework.startswith("torch") else "together"
         return collective_time(measured, kind, payload_bytes, devices, bandwidth, launched=launched).time_s
     run = best_exchange(
@@ -133,47 +179,3 @@ def _collective(row: Measurement) -> float | Skipped:
         latency_s=fabric.latency_s,
     )
     return run.time_s(bandwidth, fabric.latency_s)
-
-
-def _phase(row: Measurement) -> float | Skipped:
-    """Time per output token at the mean context; time to first token where nothing queues before it."""
-    found = _catalogue_model(row.model)
-    if found is None:
-        return Skipped(f"model {row.model}")
-    size = row.numbers
-    if row.phase == "ttft" and size["batch"] > 1:
-        return Skipped("time to first token under concurrency holds queueing")
-    if row.phase not in ("ttft", "tpot"):
-        return Skipped(f"phase {row.phase or 'not recorded'}")
-    system = _system(row.gpu, size.get("tp", 1))
-    if row.phase == "tpot":
-        phase: Prefill | Decode = Decode(size["batch"], (size["q_len"] + size["kv_len"]) // 2)
-    else:
-        phase = Prefill(size["batch"], size["q_len"])
-    formats = stored_formats(found) if row.dtype == "fp4" else FORMATS[row.dtype]
-    try:
-        result = simulate(found, phase, _without_host(system), formats=formats)
-    except InfeasibleError:
-        return Skipped("the concurrency does not fit the GPUs at once, so the engine queued")
-    except InputError as error:
-        return Skipped(str(error))
-    return result.latency_s
-
-
-def _without_host(system: System) -> System:
-    """The GPU alone: serving engines of these measurements do not spill."""
-    homes = {engine.home for engine in system.engines.values()}
-    tiers = {name: tier for name, tier in system.tiers.items() if name in homes or tier.holds == "tiles"}
-    return system.model_copy(update={"tiers": tiers, "links": {}})
-
-
-ALIASES = {"llama-7b": "Llama-2-7B"}
-"""Measured names of models whose shapes stand in the catalogue under another name."""
-
-
-@lru_cache(maxsize=64)
-def _catalogue_model(name: str) -> Model | None:
-    plain = re.sub(r"-(instruct|fp8|chat|hf)$", "", name.split("/")[-1], flags=re.IGNORECASE).casefold()
-    plain = ALIASES.get(plain, plain).casefold()
-    match = next((known for known in model_names() if known.casefold() == plain), None)
-    return None if match is None else replace(model(match), max_positions=None)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from dse.validation import Measurement, Skipped, compare, groups, predict, read_measurements
+from dse.validation.machines import measured_system, preset_of
 from dse.validation.measurements import COLUMNS, NEEDED
-from dse.validation.predict import GPUS, operations
-from hw.spec.load import load_system
+from dse.validation.predict import operations
 from mappers.roofline import roofline_op
 from tests.reference_data import reference_file
 from workloads.errors import InputError
@@ -39,17 +39,37 @@ def test_the_prediction_of_a_product_is_its_roofline(tmp_path: Path) -> None:
     (read,) = read_measurements(write(tmp_path / "m.csv", GEMM))
     expected = 2 * (16 * 4096 + 4096 * 4096 + 16 * 4096) / 3.35e12 + 5e-6
     assert predict(read) == pytest.approx(expected)
-    compared, skipped = compare([read])
+    compared, skipped = compare([read], "roofline")
     assert not skipped
     (group,) = groups(compared)
     assert group.bias == pytest.approx(expected / 20e-6 - 1)
     assert group.mape == abs(group.bias)
+    assert (group.errors.coverage, group.held_out) == (None, None)
+
+
+def test_the_routing_of_a_mixture_is_read_from_either_column(tmp_path: Path) -> None:
+    shape = {"m": "16", "k": "64", "experts": "8", "topk": "2", "inter": "64"}
+    line = row(id="1", gpu="H100-SXM-80GB", op="moe_ffn", dtype="bf16", latency_us="9", **shape)
+    for column in ("extra", "routing"):
+        path = tmp_path / f"{column}.csv"
+        path.write_text(f"{','.join(COLUMNS)},{column}\n{line},power_law_1.2\n")
+        (read,) = read_measurements(path)
+        assert read.routing == "power_law_1.2"
+
+
+def test_an_unknown_routing_law_is_refused(tmp_path: Path) -> None:
+    shape = {"m": "16", "k": "64", "experts": "8", "topk": "2", "inter": "64"}
+    line = row(id="1", gpu="H100-SXM-80GB", op="moe_ffn", dtype="bf16", latency_us="9", **shape)
+    path = tmp_path / "m.csv"
+    path.write_text(f"{','.join(COLUMNS)},extra\n{line},zipf\n")
+    with pytest.raises(InputError, match="routing: unknown routing law 'zipf'"):
+        compare(read_measurements(path))
 
 
 def test_concurrent_prompts_are_not_compared(tmp_path: Path) -> None:
     line = row(
-        id="1", gpu="H100-SXM-80GB", op="e2e", phase="ttft", model="meta-llama/Llama-3.1-8B-Instruct", tp="1",
-        batch="8", q_len="128", kv_len="256", latency_us="9000",
+        id="1", gpu="H100-SXM-80GB", framework="vllm 0.11", op="e2e", phase="ttft", tp="1", batch="8", q_len="128",
+        model="meta-llama/Llama-3.1-8B-Instruct", kv_len="256", latency_us="9000",
     )  # fmt: skip
     (read,) = read_measurements(write(tmp_path / "m.csv", line))
     assert predict(read) == Skipped("time to first token under concurrency holds queueing")
@@ -109,12 +129,13 @@ def test_no_measured_kernel_is_faster_than_its_roofline() -> None:
     rows = read_measurements(reference_file("gpu_measurements.csv"))
     checked = 0
     for measured in rows:
-        if measured.gpu not in GPUS or measured.op in ("e2e", "all_reduce", "all_gather", "moe_ffn"):
+        not_here = isinstance(preset_of(measured.gpu), Skipped)
+        if not_here or measured.op in ("e2e", "all_reduce", "all_gather", "moe_ffn"):
             continue
         ops = operations(measured)
         if isinstance(ops, Skipped):
             continue
-        mapped = [roofline_op(op, load_system(GPUS[measured.gpu])) for op in ops]
+        mapped = [roofline_op(op, measured_system(measured.gpu, 1)) for op in ops]
         bound = sum(op.time_s - op.overhead_s for op in mapped)
         # Boost clocks and rounded peaks: the data sheet's figures are good to a few per cent.
         assert bound <= 1.03 * measured.latency_s, measured
