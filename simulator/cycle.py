@@ -114,7 +114,7 @@ class CycleService:
             shares=tuple(
                 replace(at, seconds=seconds, energy_j=energy_j) if at is share else at for at in mapped.shares
             ),
-            read_bytes=max(0.0, mapped.read_bytes - stays),
+            read_bytes=max(0.0, mapped.read_bytes + mapped.inside_bytes - stays),
             inside_bytes=stays,
             port_s=turns * sum(answer.port_s for answer in answers),
         )

@@ -11,9 +11,13 @@ __all__ = ["Move", "layers_ahead", "on_demand"]
 
 @dataclass(frozen=True)
 class Move:
-    """Streamed tensors of a layer may travel during the ``ahead`` layers before it (0: just before their operation)."""
+    """Streamed tensors of a layer may travel during the ``ahead`` layers before it (0: just before their operation).
+
+    With ``send_along`` what an operation away from the others makes for them travels while it is made, else after it.
+    """
 
     ahead: int = 1
+    send_along: bool = False
 
     def __post_init__(self) -> None:
         if self.ahead < 0:

@@ -1,4 +1,4 @@
-"""A policy is four answers, each replaceable alone, and the collections it keeps caches for."""
+"""A policy is five answers, each replaceable alone, and the collections it keeps caches for."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from mappers.assign import Assign, fastest_engines
 from mappers.planner.placement import Place
 from simulator.collections import CachedCollection
 from simulator.moves import Move
+from workloads.transforms.lanes import Lanes
 from workloads.workload import Workload
 
 __all__ = ["Policy", "Transform", "unchanged"]
@@ -26,12 +27,13 @@ def unchanged(workload: Workload) -> Workload:
 class Policy:
     """How a workload is run on a machine.
 
-    ``transform``: what changes in the workload. ``assign``: which engines run an operation. ``place``: where tensors
-    live. ``move``: when they travel. ``collections``: families of like pieces (experts) that live in one tier and are
-    cached in a faster one.
+    ``transform``: what changes in the workload. ``lanes``: in how many parts the batch runs. ``assign``: which engines
+    run an operation. ``place``: where tensors live. ``move``: when they travel. ``collections``: families of like
+    pieces (experts) that live in one tier and are cached in a faster one.
     """
 
     transform: Transform = unchanged
+    lanes: Lanes = field(default_factory=Lanes)
     assign: Assign = fastest_engines
     place: Place = field(default_factory=Place)
     move: Move = field(default_factory=Move)

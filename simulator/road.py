@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from hw.spec.system import System
 from mappers.map_workload import FIDELITIES as MAPPER_FIDELITIES
-from mappers.map_workload import OpMapper, map_workload
+from mappers.map_workload import map_workload, op_mapper
 from mappers.mapped import MappedOp, MappedWorkload
 from mappers.planner.placement import LayerPlan, MemoryPlan, plan_memory
 from mappers.roofline import roofline_op
 from simulator.attribution import time_by_bound
-from simulator.collections.steps import cache_room, unroll_steps
+from simulator.collections.elsewhere import assign_elsewhere
+from simulator.collections.sequence import LaidOut, execute_sequence, lay_out
+from simulator.collections.steps import Unrolled, cache_room, chunk_bytes, unroll_steps
 from simulator.engine import execute, require_capacity
 from simulator.policy import Policy
 from simulator.result import Bounds, OpRow, Result
-from simulator.schedule import schedule
-from simulator.transport import collective_cost, transfer_demands
+from simulator.schedule import Schedule, schedule
+from simulator.transport import Slowness, as_stated, collective_cost, transfer_demands
 from workloads.errors import InputError, unknown_name
 from workloads.formats import FormatChoice
 from workloads.models.architecture import Model
 from workloads.models.lower import lower
 from workloads.models.stored_formats import stored_formats
 from workloads.phases import Decode, Phase
-from workloads.workload import Collective, Op
+from workloads.workload import Collective, Op, Workload
+
+if TYPE_CHECKING:
+    from mappers.kernels.constants import Entry
 
 __all__ = ["FIDELITIES", "simulate"]
 
@@ -40,21 +46,31 @@ def simulate(
     formats: FormatChoice | None = None,
     policy: Policy | None = None,
     fidelity: str = "roofline",
+    software: str | None = None,
+    constants: tuple[Entry, ...] = (),
 ) -> Result:
-    """Run ``phase`` of ``model`` on ``system`` under ``policy`` at ``fidelity`` roofline, mapped or cycle.
+    """Run ``phase`` of ``model`` on ``system`` under ``policy`` at ``fidelity`` roofline, mapped, kernel or cycle.
 
-    Tensor parallelism over all of the system's devices. Raises `InputError` for a phase or split the model does not
-    have, for an unknown fidelity and for devices that are unknown or do not fit, and `InfeasibleError` when the
-    model does not fit.
+    ``software`` is the epoch whose kernels run at kernel fidelity (`mappers.kernels.software`); ``constants`` of a
+    calibrated machine stand before the bundled ones. Tensor parallelism over all of the system's devices. Raises
+    `InputError` for a phase or split the model does not have, for an unknown fidelity or software and for devices that
+    are unknown or do not fit, and `InfeasibleError` when the model does not fit.
     """
     if fidelity not in FIDELITIES:
         raise unknown_name("fidelity", fidelity, FIDELITIES, field="fidelity")
     formats = formats or stored_formats(model)
     policy = policy or Policy()
-    workload = policy.transform(lower(model, phase, formats, devices=system.devices))
-    mapper = OpMapper(system, policy.assign)
+    if policy.collections and policy.lanes.count > 1:
+        raise InputError("a batch in lanes beside caches of pieces", expected="one of the two", field="lanes")
+
+    def lane(part: Phase) -> Workload:
+        return policy.transform(lower(model, part, formats, devices=system.devices))
+
+    workload = policy.lanes.split(lane, phase)
+    unrolled: Unrolled | None = None
     depth = "mapped" if fidelity == "cycle" else fidelity
-    mapped = map_workload(workload, system, policy.assign, depth, mapper=mapper)
+    mapper = op_mapper(system, policy.assign, depth, software, constants)
+    mapped = map_workload(workload, system, policy.assign, depth, mapper=mapper, software=software)
     steps = 1
     stated, cycle = system, None
     if fidelity == "cycle":
@@ -67,32 +83,51 @@ def simulate(
         if len(policy.collections) > 1 or not isinstance(phase, Decode):
             raise InputError("caches work on decode steps, one collection at a time", field="collections")
         collection = policy.collections[0]
-        if "experts" in policy.place.pinned:
-            raise InputError("cached experts live where their cache says", expected="no pin for experts", field="place")
-        place = policy.place.pin("experts", collection.home)
         room = cache_room(workload, collection)
-        plan = plan_memory(mapped, system, place, ahead=policy.move.ahead, caches={collection.tensor: room})
+        role = collection.role(workload)
+        if role in policy.place.pinned:
+            raise InputError(f"cached {role} live where their cache says", expected=f"no pin for {role}", field="place")
+        place = policy.place.pin(role, collection.home)
+        caches = dict.fromkeys(collection.tensors, room / len(collection.tensors))
+        plan = plan_memory(mapped, system, place, ahead=policy.move.ahead, caches=caches)
         placement = plan.bytes_by_role()
+
+        assign = assign_elsewhere(policy.assign, collection.misses_on)
+        if collection.misses_on is not None:
+            mapper = op_mapper(stated, assign, depth, software, constants)
 
         def map_op(op: Op) -> MappedOp:
             if fidelity == "roofline":
-                return roofline_op(op, stated, policy.assign)
+                return roofline_op(op, stated, assign)
             found = mapper(op).mapped
             return found if cycle is None else cycle.op(found)
 
-        mapped, plan, outcome = unroll_steps(mapped, plan, map_op, collection)
-        steps = outcome.touched.shape[0]
-        notes.append(
-            f"{collection.tensor}: {collection.slots} of {collection.stream.experts} pieces cached per layer, "
-            f"hit rate {outcome.hit_rate:.4f} over {steps} steps after {collection.warmup} of warm-up"
-        )
+        unrolled = unroll_steps(mapped, plan, map_op, collection)
+        mapped, plan = unrolled.mapped, unrolled.plan
+        steps = len(unrolled.outcome.needs)
+        notes.append(unrolled.note(collection))
     else:
         plan = plan_memory(mapped, system, policy.place, ahead=policy.move.ahead)
         placement = plan.bytes_by_role()
     if cycle is not None:
         notes += cycle.notes()
-    laid_out = schedule(mapped, plan, system) if cycle is None else schedule(mapped, plan, system, cycle.slowness)
-    execution = execute(laid_out.graph)
+    notes += _caches_away(mapped, plan)
+    slowness = {} if cycle is None else {"slowness": cycle.slowness}
+
+    def lay(part: MemoryPlan) -> Schedule:
+        return schedule(mapped, part, system, **slowness, send_along=policy.move.send_along)
+
+    if unrolled is None:
+        laid_out: Schedule | LaidOut = lay(plan)
+        execution = execute(laid_out.graph)
+    else:
+        apart: Slowness = as_stated
+        if cycle is not None and (chunk := chunk_bytes(workload, policy.collections[0])) is not None:
+            from simulator.collections.pieces import piece_slowness
+
+            apart = piece_slowness(cycle, chunk)
+        laid_out = lay_out(unrolled, system, policy.collections[0].tensors, lay, apart)
+        execution = execute_sequence(laid_out.graph, unrolled.order)
     latency_s = execution.latency_s / steps
     if cycle is not None:
         notes += cycle.wear_notes(laid_out.written_bytes, execution.latency_s)
@@ -117,7 +152,7 @@ def simulate(
         capacity_bytes=plan.capacity_bytes,
         placement_bytes=placement,
         time_by_bound_s={name: seconds / steps for name, seconds in sorted(time_by_bound(execution).items())},
-        bounds=_bounds(mapped, plan, system, steps),
+        bounds=_bounds(mapped, plan, system, steps, unrolled.ahead() if unrolled else ()),
         ops=tuple(_op_rows(mapped, plan)),
         notes=tuple(notes),
         plan=plan,
@@ -141,7 +176,9 @@ def _op_rows(mapped: MappedWorkload, plan: MemoryPlan) -> Iterator[OpRow]:
             yield OpRow(layer_name, name, op.op.kind, count, op.time_s, op.bound, op.op.work.total, size)
 
 
-def _bounds(mapped: MappedWorkload, plan: MemoryPlan, system: System, steps: int) -> Bounds:
+def _bounds(
+    mapped: MappedWorkload, plan: MemoryPlan, system: System, steps: int, ahead: Iterable[tuple[str, float]] = ()
+) -> Bounds:
     """Per engine all its operations, per tier, link and fabric all its bytes, counted from the workload."""
     compute: dict[str, float] = {}
     moved: dict[str, float] = {}
@@ -163,7 +200,28 @@ def _bounds(mapped: MappedWorkload, plan: MemoryPlan, system: System, steps: int
                 moved["fabric"] = moved.get("fabric", 0.0) + count * seconds
         for tensor, size in placed.missed_bytes:
             travel(placed.tier(tensor), plan.home, count * size)
+    for tier, size in ahead:
+        travel(tier, plan.home, size)
     return Bounds(max(compute.values()) / steps, max(moved.values()) / steps)
+
+
+def _caches_away(mapped: MappedWorkload, plan: MemoryPlan) -> Iterator[str]:
+    """What must be said of attention that is computed away from the plan's home and from its keys and values."""
+    away: dict[tuple[str, str, str], float] = {}
+    for placed, count in plan.layers():
+        caches = {tensor.name for tensor in placed.layer.stored if tensor.role == "kv_cache"}
+        for op in mapped.layers[placed.layer.name].ops.values():
+            if op.op.kind != "attention" or op.home == plan.home:
+                continue
+            for operand in placed.layer.from_storage(op.op):
+                if operand.stored in caches and placed.tier(operand.stored) != op.home:
+                    at = (op.shares[0].engine, placed.tier(operand.stored), op.home)
+                    away[at] = away.get(at, 0.0) + count * operand.bytes
+    for (engine, tier, home), size in away.items():
+        yield (
+            f"attention on {engine} fetches {size / 1e9:,.3g} GB of keys and values out of {tier}; "
+            f"--place kv_cache={home} keeps them where they are read"
+        )
 
 
 def _away(placed: LayerPlan, op: MappedOp) -> Iterator[tuple[str, float]]:

@@ -2,7 +2,8 @@
 
 Each placed run becomes one segment. Its operations become compute tasks; operands that live outside the tier an
 operation computes in become transfers before it (or after it, where it writes them). The marker task ``done`` ends
-every layer: the next layer starts after it, and a buffer of a streamed layer is free again after it.
+every layer: the next layer starts after it, and a buffer of a streamed layer is free again after it. Where steps have
+lanes, each lane has such a marker too (``done/0``), and its steps in the next layer start after that one.
 
 Within a layer the transfers ahead stand before the operations, so on a shared port a layer's incoming bytes are served
 after the operations of the layer before and ahead of its own.
@@ -17,6 +18,7 @@ from hw.spec.system import System
 from mappers.mapped import MappedOp, MappedWorkload
 from mappers.planner.liveness import activation_peak_bytes
 from mappers.planner.placement import LayerPlan, MemoryPlan, PlannedRun
+from simulator.dispatch import chosen_at_run_time, joined_demands, sent_along, with_firsts_apart
 from simulator.engine import Buffer, Demand, Dependency, Resident, Segment, Task, TaskGraph
 from simulator.transport import (
     Slowness,
@@ -62,16 +64,24 @@ class Schedule:
 
 
 def schedule(
-    mapped: MappedWorkload, plan: MemoryPlan, system: System, slowness: OperandSlowness = _operands_as_stated
+    mapped: MappedWorkload,
+    plan: MemoryPlan,
+    system: System,
+    slowness: OperandSlowness = _operands_as_stated,
+    *,
+    send_along: bool = False,
 ) -> Schedule:
-    """Lay the planned workload out as tasks on the system's resources; ``slowness`` is that of streamed operands."""
+    """Lay the planned workload out as tasks on the system's resources; ``slowness`` is that of streamed operands.
+
+    With ``send_along`` what an operation away from home makes for one at home travels while it is made.
+    """
     written: dict[str, float] = {}
     origins: dict[tuple[str, str], TaskOrigin] = {}
     energy: dict[str, float] = {}
     segments = []
     previous_length = 1
-    for number, run in enumerate(_with_firsts_apart(plan.runs)):
-        segment = _SegmentBuilder(mapped, plan, system, run, previous_length, slowness)
+    for number, run in enumerate(with_firsts_apart(plan.runs)):
+        segment = _SegmentBuilder(mapped, plan, system, run, previous_length, slowness, send_along)
         name = f"{number} {run.pattern[0].layer.name}"
         segments.append(segment.build(name))
         origins.update({(name, task): origin for task, origin in segment.origins.items()})
@@ -86,38 +96,6 @@ def schedule(
     return Schedule(TaskGraph(resources_of(system), tuple(segments), tuple(residents)), origins, energy, written)
 
 
-def _with_firsts_apart(runs: tuple[PlannedRun, ...]) -> Iterator[PlannedRun]:
-    """Runs whose pattern is longer or shorter than the one before, with their first repetition on its own.
-
-    Only that repetition counts layers across unequal patterns, and must wait for the whole pattern before it.
-    """
-    previous = 1
-    for run in runs:
-        if len(run.pattern) != previous and run.count > 1:
-            yield PlannedRun(run.pattern, 1)
-            yield PlannedRun(run.pattern, run.count - 1)
-        else:
-            yield run
-        previous = len(run.pattern)
-
-
-ALL_BUT = 0.999
-"""Expected shares of experts touched reach 1 only in the limit: from here on all of them are."""
-
-
-def _chosen_at_run_time(op: Op, placed: LayerPlan) -> bool:
-    """Whether the operation reads a part of a tensor that only its inputs tell: experts the router has picked."""
-    if op.kind != "grouped_gemm":
-        return False
-    whole = {tensor.name: tensor.elements for tensor in placed.layer.stored}
-    touched: dict[str, float] = {}
-    for step in placed.layer.ops:
-        for operand in step.operands:
-            if operand.stored is not None:
-                touched[operand.stored] = touched.get(operand.stored, 0.0) + operand.elements
-    return any(o.stored is not None and touched[o.stored] < ALL_BUT * whole[o.stored] for o in op.operands)
-
-
 class _SegmentBuilder:
     """Tasks, buffers and energy of one repetition of a placed run."""
 
@@ -129,10 +107,14 @@ class _SegmentBuilder:
         run: PlannedRun,
         previous_length: int,
         slowness: OperandSlowness,
+        send_along: bool,
     ) -> None:
         self.mapped, self.plan, self.system, self.run, self.slowness = mapped, plan, system, run, slowness
+        self.send_along = send_along
+        self.lanes = max(layer.lanes for layer, _ in mapped.workload.layers())
         self.same_length = previous_length == len(run.pattern)
         self.tasks: list[Task] = []
+        self.arrivals: dict[str, str] = {}
         self.buffers: list[Buffer] = []
         self.origins: dict[str, TaskOrigin] = {}
         self.energy_j: dict[str, float] = {}
@@ -151,40 +133,59 @@ class _SegmentBuilder:
     def _done(self, position: int) -> str:
         return "done" if position == len(self.run.pattern) - 1 else f"{position}.done"
 
-    def _layers_before(self, position: int, back: int) -> Dependency:
-        """The end of the layer ``back`` layers before the one at ``position``."""
+    def _lane_done(self, position: int, lane: int) -> str:
+        return f"{self._done(position)}/{lane}" if self.lanes > 1 else self._done(position)
+
+    def _layers_before(self, position: int, back: int, lane: int | None = None) -> Dependency:
+        """The end of the layer ``back`` layers before the one at ``position``, or of one lane of it."""
         length = len(self.run.pattern)
         lag = max(0, -((position - back) // length))
-        return Dependency(self._done(position - back + lag * length), lag)
+        at = position - back + lag * length
+        return Dependency(self._done(at) if lane is None else self._lane_done(at, lane), lag)
 
     # Layers
 
     def _add_layer(self, position: int, placed: LayerPlan) -> None:
         layer = self.mapped.layers[placed.layer.name]
         where: dict[str, str] = {}
+        self.arrivals = {}
         fetched: set[str] = set()
-        start = self._layers_before(position, 1)
         if self.plan.ahead:
             for op in layer.layer.ops:
-                if _chosen_at_run_time(op, placed):
+                if chosen_at_run_time(op, placed):
                     continue
                 for operand in self._streamed(op, layer.ops[op.name], placed):
                     self._fetch(position, placed, op, operand, layer.ops[op.name].home, self._buffer_free(position))
         first_task = len(self.tasks)
         for step in placed.layer.steps:
+            start = self._layers_before(position, 1, step.lane)
             after: list[str | Dependency] = [self._name(position, name) for name in step.after] or [start]
             if isinstance(step, Collective):
                 self._add_collective(position, placed, step, after)
             else:
                 self._add_op(position, placed, step, layer.ops[step.name], after, where, fetched)
-        after_all: list[str | Dependency] = [self._name(position, name) for name in placed.layer.last_steps] or [start]
-        after_all += self._bring_home(position, placed, where)
+        self._end_layer(position, placed, where)
         done = self._done(position)
-        self._add_task(Task(done, "compute", after=tuple(after_all)), TaskOrigin(placed.layer.name, "done", "marker"))
         workspace = round(activation_peak_bytes(placed.layer))
         if workspace:
             first = next(task.name for task in self.tasks[first_task:])
             self.buffers.append(Buffer(self._name(position, "activations"), self.plan.home, workspace, first, (done,)))
+
+    def _end_layer(self, position: int, placed: LayerPlan, where: dict[str, str]) -> None:
+        """The layer's marker, after those of its lanes where it has several."""
+        name, last = placed.layer.name, set(placed.layer.last_steps)
+        ends: list[list[str | Dependency]] = [[] for _ in range(self.lanes)]
+        for step in placed.layer.steps:
+            if step.name in last:
+                ends[step.lane].append(self._name(position, step.name))
+        for lane, end in enumerate(ends):
+            end += [] if end else [self._layers_before(position, 1, lane)]
+            end += self._bring_home(position, placed, where, lane)
+            marker = self._lane_done(position, lane)
+            self._add_task(Task(marker, "compute", after=tuple(end)), TaskOrigin(name, "done", "marker"))
+        if self.lanes > 1:
+            markers = tuple(self._lane_done(position, lane) for lane in range(self.lanes))
+            self._add_task(Task(self._done(position), "compute", after=markers), TaskOrigin(name, "done", "marker"))
 
     def _buffer_free(self, position: int) -> tuple[Dependency, ...]:
         """When the buffer of the layer ``ahead + 1`` layers ago is free again."""
@@ -225,9 +226,8 @@ class _SegmentBuilder:
         slowness = self.slowness(op, operand)
         source, size = placed.tier(operand.stored), operand.bytes
         self._transfer(name, source, home, size, after, placed, operand.stored, "fetch", slowness)
-        self.buffers.append(
-            Buffer(f"buffer for {name}", home, round(operand.bytes), name, (self._name(position, op.name),))
-        )
+        readers = tuple(self._name(position, reader) for reader in placed.layer.readers(op, operand))
+        self.buffers.append(Buffer(f"buffer for {name}", home, round(operand.bytes), name, readers))
         return name
 
     def _add_op(
@@ -242,7 +242,7 @@ class _SegmentBuilder:
     ) -> None:
         waits = list(after)
         for operand in self._streamed(op, mapped, placed):
-            if self.plan.ahead and not _chosen_at_run_time(op, placed):
+            if self.plan.ahead and not chosen_at_run_time(op, placed):
                 waits.append(self._name(position, f"fetch {op.name}.{operand.symbol}"))
             else:
                 waits.append(self._fetch(position, placed, op, operand, mapped.home, tuple(after)))
@@ -252,14 +252,26 @@ class _SegmentBuilder:
         demands = [Demand(share.engine, share.seconds, share.operations, "op") for share in mapped.shares]
         demands.append(Demand(mapped.home, mapped.port_s, mapped.read_bytes + mapped.write_bytes))
         held = tuple(share.engine for share in mapped.shares)
+        sent = sent_along(self.mapped, placed.layer, op, self.plan.home) if self.send_along else ()
+        if sent:
+            size = sum(operand.bytes for operand in sent)
+            demands = joined_demands(demands, transfer_demands(self.system, mapped.home, self.plan.home, size))
+            for component, joules in transfer_energy_j(self.system, mapped.home, self.plan.home, size).items():
+                self._spend(component, joules)
         task = Task(name, "compute", tuple(demands), held, mapped.overhead_s, tuple(waits))
         self._add_task(task, TaskOrigin(placed.layer.name, op.name, op.kind))
+        if sent:
+            arrival = self._name(position, f"arrival of {op.name}")
+            latency_s = transfer_latency_s(self.system, mapped.home, self.plan.home)
+            origin = TaskOrigin(placed.layer.name, f"move {op.name}", "move")
+            self._add_task(Task(arrival, "transfer", (), (), latency_s, (name,)), origin)
+            self.arrivals.update({operand.activation: arrival for operand in sent if operand.activation})
         self._spend_on_op(mapped)
         for operand in op.operands:
             if operand.access != "write":
                 continue
             if operand.activation is not None:
-                where[operand.activation] = mapped.home
+                where[operand.activation] = self.plan.home if operand in sent else mapped.home
             elif operand.stored is not None and placed.tier(operand.stored) != mapped.home and operand.bytes:
                 back = self._name(position, f"write back {op.name}.{operand.symbol}")
                 target = placed.tier(operand.stored)
@@ -283,6 +295,8 @@ class _SegmentBuilder:
                 sizes[operand.activation] = sizes.get(operand.activation, 0.0) + operand.bytes
         moves = []
         for activation, size in sizes.items():
+            if activation in self.arrivals and home == self.plan.home:
+                moves.append(self.arrivals[activation])
             source = where.get(activation, self.plan.home)
             if source != home and size:
                 name = self._name(position, f"move {activation} for {op.name}")
@@ -290,14 +304,14 @@ class _SegmentBuilder:
                 moves.append(name)
         return moves
 
-    def _bring_home(self, position: int, placed: LayerPlan, where: dict[str, str]) -> list[str | Dependency]:
-        """Move what the next layer reads to where it expects it; returns what ``done`` must wait for."""
+    def _bring_home(self, position: int, placed: LayerPlan, where: dict[str, str], lane: int) -> list[str | Dependency]:
+        """Move what the lane reads in the next layer to where it expects it; returns what its end must wait for."""
         moves: list[str | Dependency] = []
         read_last: dict[str, int] = {}
         written: dict[str, tuple[int, Op, Operand]] = {}
         for at, op in enumerate(placed.layer.ops):
             for operand in op.operands:
-                if operand.activation is not None:
+                if operand.activation is not None and op.lane == lane:
                     if operand.access == "read":
                         read_last[operand.activation] = at
                     else:
@@ -310,6 +324,8 @@ class _SegmentBuilder:
                     name, where[activation], self.plan.home, operand.bytes, after, placed, activation, "move"
                 )
                 moves.append(name)
+            elif activation in self.arrivals:
+                moves.append(self.arrivals[activation])
         return moves
 
     def _add_collective(

@@ -112,9 +112,9 @@ def collective_cost(system: System, step: Collective, devices: int) -> tuple[flo
     """Bytes each device sends, seconds on the fabric for them, and the seconds beside it: steps, start, waiting.
 
     With a collective library on the fabric, as that library runs it; else by the algorithm that takes least time at
-    the fabric's latency per step. One device exchanges nothing.
+    the fabric's latency per step. One device exchanges nothing. A step that names its devices is of so many instead.
     """
-    fabric = system.fabric
+    fabric, devices = system.fabric, step.devices or devices
     if devices == 1:
         return 0.0, 0.0, 0.0
     if fabric is None:

@@ -18,9 +18,10 @@ class _Phase:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"{value!r} is no count", expected="a whole number of at least 1", field=field.name)
+            value, least = getattr(self, field.name), 0 if field.name == "past" else 1
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                expected = f"a whole number of at least {least}"
+                raise InputError(f"{value!r} is no count", expected=expected, field=field.name)
 
     @property
     def name(self) -> str:
@@ -40,7 +41,26 @@ class _Phase:
 
 @dataclass(frozen=True)
 class Prefill(_Phase):
-    """Read ``context`` prompt tokens of ``batch`` sequences and yield each one's first output token."""
+    """Read ``context`` prompt tokens of ``batch`` sequences and yield each one's first output token.
+
+    The keys and values of the first ``past`` tokens of each are there already: only those behind them pass through
+    the model, and attend to all. A prompt cut into pieces is several such phases; only the last one's head counts.
+    """
+
+    past: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.past >= self.context:
+            raise InputError(
+                f"{self.past} past tokens leave none of {self.context} to read",
+                expected=f"less than {self.context}",
+                field="past",
+            )
+
+    @property
+    def query_tokens(self) -> int:
+        return self.context - self.past
 
 
 @dataclass(frozen=True)

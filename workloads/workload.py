@@ -7,7 +7,7 @@ model split over devices has one device's share of every shape, and `Collective`
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Literal
 
@@ -93,7 +93,10 @@ def _cascade_work(cascade: Cascade, sizes: tuple[tuple[str, int], ...]) -> Work:
 
 @dataclass(frozen=True)
 class Op:
-    """One execution of a cascade: sizes, operands, the format computed in, and what it waits for."""
+    """One execution of a cascade: sizes, operands, the format computed in, and what it waits for.
+
+    ``lane`` tells the parts of a batch apart that go through the layers each on its own (see `Layer`).
+    """
 
     name: str
     kind: str
@@ -102,6 +105,7 @@ class Op:
     operands: tuple[Operand, ...]
     compute_format: str
     after: tuple[str, ...]
+    lane: int = 0
 
     @cached_property
     def work(self) -> Work:
@@ -115,13 +119,18 @@ class Op:
 
 @dataclass(frozen=True)
 class Collective:
-    """An exchange between devices: every device holds ``elements`` values in ``format`` before and after."""
+    """An exchange between devices: every device holds ``elements`` values in ``format`` before and after.
+
+    ``devices`` says how many take part where that is not the workload's number: experts may be divided over more.
+    """
 
     name: str
-    kind: Literal["all_reduce", "all_gather"]
+    kind: Literal["all_reduce", "all_gather", "all_to_all"]
     elements: float
     format: str
     after: tuple[str, ...]
+    devices: int | None = None
+    lane: int = 0
 
     @property
     def bytes(self) -> float:
@@ -132,9 +141,17 @@ class Collective:
 Step = Op | Collective
 
 
+ALL_BUT = 0.999
+"""Expected shares of experts touched reach 1 only in the limit: from here on all of them are."""
+
+
 @dataclass(frozen=True)
 class Layer:
-    """Steps in program order, and the tensors that stay. A step with an empty ``after`` waits for the layer before."""
+    """Steps in program order, and the tensors that stay. A step with an empty ``after`` waits for the layer before.
+
+    Where steps have lanes it waits for its own lane in the layer before. Lanes do the same work on other sequences: as
+    many steps each, in the same order. What all of them read whole, weights, is brought in once for all.
+    """
 
     name: str
     steps: tuple[Step, ...]
@@ -158,31 +175,70 @@ class Layer:
         return tuple(step for step in self.steps if isinstance(step, Op))
 
     @cached_property
-    def _made_before(self) -> frozenset[tuple[str, str]]:
-        """Operation and stored tensor of each read that earlier operations of this layer have wholly written."""
+    def _from_before(self) -> dict[tuple[str, str], float]:
+        """By operation and stored tensor the share of what it reads that no earlier operation here has written."""
         written: dict[str, float] = {}
-        made = set()
+        shares = {}
         for op in self.ops:
+            reads: dict[str, float] = {}
             for operand in op.operands:
-                if operand.stored is None or operand.access == "write":
-                    continue
-                if 0 < operand.elements <= written.get(operand.stored, 0.0):
-                    made.add((op.name, operand.stored))
+                if operand.stored is not None and operand.access == "read":
+                    reads[operand.stored] = reads.get(operand.stored, 0.0) + operand.elements
+            for tensor, elements in reads.items():
+                made = min(elements, written.get(tensor, 0.0))
+                shares[op.name, tensor] = 1.0 - made / elements if elements else 0.0
             for operand in op.operands:
                 if operand.stored is not None and operand.access == "write":
                     written[operand.stored] = written.get(operand.stored, 0.0) + operand.elements
-        return frozenset(made)
+        return shares
 
     def from_storage(self, op: Op) -> tuple[Operand, ...]:
-        """Operands ``op`` reads from where they are stored: not what this layer has itself just made, as in prefill."""
-        return tuple(
-            operand
-            for operand in op.operands
-            if operand.stored is not None
-            and operand.access == "read"
-            and operand.elements
-            and (op.name, operand.stored) not in self._made_before
-        )
+        """Operands ``op`` reads from where they are stored, without what this layer has itself just made.
+
+        In prefill that leaves out the cache, and of a prompt read in pieces all of it but the past.
+        """
+        found = []
+        for operand in op.operands:
+            if operand.stored is None or operand.access == "write" or self._brought_before(op, operand):
+                continue
+            share = self._from_before[op.name, operand.stored]
+            if share == 1.0:
+                found.append(operand)
+            elif share:
+                found.append(replace(operand, elements=share * operand.elements))
+        return tuple(found)
+
+    @property
+    def lanes(self) -> int:
+        """How many lanes the steps have."""
+        return 1 + max((step.lane for step in self.steps), default=0)
+
+    @cached_property
+    def _copies(self) -> dict[str, tuple[Op, ...]]:
+        """By operation the same one of every lane, the first lane's first."""
+        by_lane = [[op for op in self.ops if op.lane == lane] for lane in range(self.lanes)]
+        return {op.name: copies for copies in zip(*by_lane, strict=True) for op in copies}
+
+    @cached_property
+    def _whole(self) -> frozenset[str]:
+        """Stored tensors that a lane reads to the last element."""
+        touched: dict[str, float] = {}
+        for op in self.ops:
+            for operand in op.operands:
+                if operand.stored is not None and operand.access == "read" and op.lane == 0:
+                    touched[operand.stored] = touched.get(operand.stored, 0.0) + operand.elements
+        return frozenset(t.name for t in self.stored if touched.get(t.name, 0.0) >= ALL_BUT * t.elements)
+
+    def _brought_before(self, op: Op, operand: Operand) -> bool:
+        """Whether the first lane has brought ``operand`` in for all lanes."""
+        if not op.lane or operand.stored not in self._whole:
+            return False
+        return any(read.stored == operand.stored for read in self._copies[op.name][0].operands)
+
+    def readers(self, op: Op, operand: Operand) -> tuple[str, ...]:
+        """Names of the operations that read ``operand`` once it is brought in for ``op``."""
+        shared = (copy for copy in self._copies[op.name] if copy.lane and self._brought_before(copy, operand))
+        return (op.name, *(copy.name for copy in shared)) if op.lane == 0 else (op.name,)
 
     @property
     def last_steps(self) -> tuple[str, ...]:

@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 from dse.cli.cascade import app as cascade_app
+from dse.cli.experts import experts
 from dse.cli.memory import app as memory_app
 from dse.cli.plan import app as plan_app
+from dse.cli.serve import serve
+from dse.cli.trace import app as trace_app
 
 __all__ = ["app"]
 
@@ -25,6 +28,10 @@ app = typer.Typer(
 app.add_typer(cascade_app)
 app.add_typer(memory_app)
 app.add_typer(plan_app)
+app.add_typer(trace_app)
+
+app.command()(serve)
+app.command()(experts)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
@@ -69,17 +76,51 @@ def simulate(
     assign: Annotated[
         list[str] | None, typer.Option(metavar="KIND=ENGINE", help="Run operations of a kind on an engine.")
     ] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[:ARGS]", help="A policy from 'tiercade list policies'; several apply in turn."),
+    ] = None,
     ahead: Annotated[int, typer.Option(help="Layers streamed ahead of their use; 0 streams on demand.")] = 1,
     expert_cache: Annotated[
         int | None, typer.Option(metavar="SLOTS", help="Cache this many experts per layer, the rest in --expert-home.")
     ] = None,
     expert_home: Annotated[str, typer.Option(help="Tier the experts live in when they are cached.")] = "ddr",
+    replacement: Annotated[
+        str, typer.Option(metavar="RULE", help="Which cached expert leaves: lru, lfu, belady, sch-M.")
+    ] = "lru",
+    fetch: Annotated[
+        str, typer.Option(help="on-demand, as-routed, prefetch-all, pre-gated, predicted, decoupled.")
+    ] = "on-demand",
+    fetch_ahead: Annotated[int, typer.Option(metavar="LAYERS", help="Layers with experts they come ahead.")] = 1,
+    recall: Annotated[float, typer.Option(help="Share of the experts used that a predictor names.")] = 1.0,
+    precision: Annotated[float, typer.Option(help="Share of the experts a predictor names that are used.")] = 1.0,
+    misses_on: Annotated[
+        str | None, typer.Option(metavar="ENGINE", help="Compute missed experts where they live, on this engine.")
+    ] = None,
+    cold_experts: Annotated[
+        str | None, typer.Option(metavar="FORMAT[:SHARE]", help="Store the least used share (0.5) in this format.")
+    ] = None,
+    attention_parts: Annotated[
+        int, typer.Option(metavar="N", help="Attention over N parts of the batch, experts over all of it.")
+    ] = 1,
+    routing: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Routing trace of the expert cache: .csv, .jsonl or .npz.")
+    ] = None,
+    router: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Routing of the expert cache like a model's: mixtral-8x7b...")
+    ] = None,
     steps: Annotated[int, typer.Option(help="Decode steps timed with an expert cache.")] = 16,
     warmup: Annotated[int, typer.Option(help="Steps that fill the expert cache before.")] = 64,
     routing_skew: Annotated[float, typer.Option(help="Zipf exponent of the synthetic expert popularity.")] = 0.0,
     routing_repeat: Annotated[float, typer.Option(help="Chance that a token keeps an expert of the one before.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the synthetic routing.")] = 0,
-    fidelity: Annotated[str, typer.Option(help="Depth of the model: roofline, mapped or cycle.")] = "roofline",
+    fidelity: Annotated[str, typer.Option(help="Depth of the model: roofline, mapped, kernel or cycle.")] = "roofline",
+    software: Annotated[
+        str | None, typer.Option(help="Whose kernels run at kernel fidelity: vllm-0.24, vllm-0.14, torch-2024...")
+    ] = None,
+    constants: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Kernel constants as 'tiercade calibrate' writes them.")
+    ] = None,
     trace_out: Annotated[Path | None, typer.Option(help="Write a Chrome trace (opens in Perfetto).")] = None,
     out: Annotated[Path | None, typer.Option(help="Write a run folder with figures, trace and inputs here.")] = None,
     json: Json = False,
@@ -101,15 +142,28 @@ def simulate(
         compute=compute,
         place=tuple(place or ()),
         assign=tuple(assign or ()),
+        policy=tuple(policy or ()),
         ahead=ahead,
         expert_cache=expert_cache,
         expert_home=expert_home,
+        replacement=replacement,
+        fetch=fetch,
+        fetch_ahead=fetch_ahead,
+        recall=recall,
+        precision=precision,
+        misses_on=misses_on,
+        cold_experts=cold_experts,
+        attention_parts=attention_parts,
+        routing=None if routing is None else str(routing),
+        router=router,
         steps=steps,
         warmup=warmup,
         routing_skew=routing_skew,
         routing_repeat=routing_repeat,
         seed=seed,
         fidelity=fidelity,
+        software=software,
+        constants=constants,
     )
     run_simulate(request, trace_out=trace_out, out=out, as_json=json)
 
@@ -217,7 +271,10 @@ def demo(
 @app.command("list")
 def list_things(
     what: Annotated[
-        str, typer.Argument(help="models, systems, formats, cascades, devices, drives, pim, arrays or links.")
+        str,
+        typer.Argument(
+            help="models, systems, formats, cascades, devices, drives, pim, arrays, links, policies, software, traces."
+        ),
     ],
     json: Json = False,
 ) -> None:
@@ -246,9 +303,33 @@ def validate(
     report: Annotated[
         Path | None, typer.Option(help="Write its parts of the accuracy report (Markdown) to this file; others stay.")
     ] = None,
+    fidelity: Annotated[
+        str | None, typer.Option(help="Of measured GPUs: how kernels are predicted, kernel (the default) or roofline.")
+    ] = None,
+    constants: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of measured GPUs: constants of 'tiercade calibrate'.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Error of our predictions beside measurements, runs of other simulators or published figures."""
     from dse.cli.validate import run_validate
 
-    run_validate(measurements, report=report, as_json=json)
+    run_validate(measurements, report=report, as_json=json, fidelity=fidelity, constants=constants)
+
+
+@app.command()
+def calibrate(
+    system: Annotated[str, typer.Option(help="The machine they ran on: a name, or a YAML file.")],
+    measurements: Annotated[
+        Path | None, typer.Argument(help="A CSV file of measured kernels, as for 'tiercade validate'.")
+    ] = None,
+    software: Annotated[
+        str | None, typer.Option(help="The software epoch they are of; left out: as each row's framework says.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the constants to this YAML file.")] = None,
+    json: Json = False,
+) -> None:
+    """Fit constants of kernels to a machine's measurements; without a file, to the tables of aiconfigurator-core."""
+    from dse.cli.calibrate import run_calibrate
+
+    run_calibrate(measurements, system=system, software=software, out=out, as_json=json)

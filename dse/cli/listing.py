@@ -114,6 +114,30 @@ def _links() -> list[Row]:
     return rows
 
 
+def _policies() -> list[Row]:
+    from simulator.policies import POLICIES
+
+    return [{"name": name, "written": named.usage(name), "summary": named.summary} for name, named in POLICIES.items()]
+
+
+def _software() -> list[Row]:
+    from mappers.kernels.software import SOFTWARE
+
+    return [
+        {"name": name, "launch": epoch.launch, "year": str(int(epoch.year)), "description": epoch.description}
+        for name, epoch in SOFTWARE.items()
+    ]
+
+
+def _traces() -> list[Row]:
+    from workloads.traces.named import request_model, request_model_names
+
+    return [
+        {"name": f"{name}-like", "requests": request_model(name).requests, "description": request_model(name).source}
+        for name in request_model_names()
+    ]
+
+
 LISTS: dict[str, Callable[[], list[Row]]] = {
     "models": _models,
     "systems": _systems,
@@ -124,6 +148,9 @@ LISTS: dict[str, Callable[[], list[Row]]] = {
     "pim": _pim,
     "arrays": _arrays,
     "links": _links,
+    "policies": _policies,
+    "software": _software,
+    "traces": _traces,
 }
 
 

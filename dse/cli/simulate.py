@@ -5,26 +5,29 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from dse.cli.output import print_document, write_text
+from dse.cli.simulate_experts import expert_collections, in_attention_parts
 from hw.spec.load import load_system, override
 from hw.spec.system import System
 from mappers.assign import Assign, assign_roles, fastest_engines
 from mappers.planner.placement import Place
-from simulator.collections import CachedCollection
 from simulator.moves import Move
+from simulator.policies import named_policy
 from simulator.policy import Policy
 from simulator.result import Result
 from simulator.road import FIDELITIES, simulate
 from workloads.errors import InputError, unknown_name
-from workloads.models.architecture import MixtureOfExperts, Model
+from workloads.models.architecture import Model
 from workloads.models.catalogue import model as catalogue_model
 from workloads.models.config import read_model
 from workloads.models.stored_formats import stored_formats
 from workloads.phases import Decode, Phase, Prefill
-from workloads.traces import synthetic_routing
 from workloads.workload import Role
+
+if TYPE_CHECKING:
+    from mappers.kernels.constants import Entry
 
 __all__ = ["Request", "Run", "choose_model", "choose_system", "run_request", "run_simulate"]
 
@@ -33,6 +36,10 @@ OPTIONS = {
     "collections": "expert_cache",
     "collections.slots": "expert_cache",
     "collections.warmup": "steps",
+    "collections.misses_on": "misses_on",
+    "fetch.ahead": "fetch_ahead",
+    "fetch.recall": "recall",
+    "fetch.precision": "precision",
     "move.ahead": "ahead",
     "place.experts": "expert_home",
     "repeat": "routing_repeat",
@@ -58,15 +65,28 @@ class Request:
     compute: str | None = None
     place: tuple[str, ...] = ()
     assign: tuple[str, ...] = ()
+    policy: tuple[str, ...] = ()
     ahead: int = 1
     expert_cache: int | None = None
     expert_home: str = "ddr"
+    replacement: str = "lru"
+    fetch: str = "on-demand"
+    fetch_ahead: int = 1
+    recall: float = 1.0
+    precision: float = 1.0
+    misses_on: str | None = None
+    cold_experts: str | None = None
+    attention_parts: int = 1
+    routing: str | None = None
+    router: str | None = None
     steps: int = 16
     warmup: int = 64
     routing_skew: float = 0.0
     routing_repeat: float = 0.0
     seed: int = 0
     fidelity: str = "roofline"
+    software: str | None = None
+    constants: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,16 +131,28 @@ def _run_request(request: Request) -> Run:
     if request.weights is not None:
         formats = replace(formats, experts=None)
     policy = Policy(
+        transform=in_attention_parts(request.attention_parts, model, phase, formats, system),
         assign=_assign(request.assign, system),
         place=_place(request.place),
         move=Move(request.ahead),
-        collections=_collections(request, model, phase),
+        collections=expert_collections(request, model, phase, system),
     )
+    for text in request.policy:
+        policy = named_policy(policy, system, text)
     return Run(
         request,
         model,
         system,
-        simulate(model, phase, system, formats=formats, policy=policy, fidelity=request.fidelity),
+        simulate(
+            model,
+            phase,
+            system,
+            formats=formats,
+            policy=policy,
+            fidelity=request.fidelity,
+            software=request.software,
+            constants=_constants(request.constants),
+        ),
     )
 
 
@@ -180,6 +212,14 @@ def _phase(request: Request) -> Phase:
     return PHASES[request.phase](request.batch, request.context)
 
 
+def _constants(path: str | None) -> tuple[Entry, ...]:
+    if path is None:
+        return ()
+    from mappers.kernels.constants import read_constants
+
+    return read_constants(Path(path))
+
+
 def _pair(option: str, text: str, left: str, right: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     if not separator or not name or not value:
@@ -213,25 +253,3 @@ def _assign(words: tuple[str, ...], system: System) -> Assign:
             raise unknown_name("engine", engine, system.engines, field="--assign")
         by_kind[kind] = engine
     return assign_roles(by_kind)
-
-
-def _collections(request: Request, model: Model, phase: Phase) -> tuple[CachedCollection, ...]:
-    if request.expert_cache is None:
-        return ()
-    layers = [model.blocks[index].feed_forward for index in model.order]
-    mixtures = [layer for layer in layers if isinstance(layer, MixtureOfExperts)]
-    if not mixtures:
-        raise InputError(
-            f"{model.name} has no experts to cache", expected="a mixture-of-experts model", field="--expert-cache"
-        )
-    stream = synthetic_routing(
-        steps=request.warmup + request.steps,
-        layers=len(mixtures),
-        batch=phase.batch,
-        experts=mixtures[0].experts,
-        top_k=mixtures[0].top_k,
-        skew=request.routing_skew,
-        repeat=request.routing_repeat,
-        seed=request.seed,
-    )
-    return (CachedCollection(stream, request.expert_home, request.expert_cache, request.warmup),)

@@ -150,7 +150,7 @@ def _kernel_time(op: Op, family: str, machine: KernelMachine, entry: Entry, peak
 def _attention_shapes(op: Op, sizes: dict[str, int], peak: float) -> AttentionShapes:
     """One call; K and V may differ in width and share their bytes, as in a latent cache."""
     width = (sizes["e"] + sizes["f"]) / 2
-    cached = sum(operand.bytes for operand in op.operands if operand.symbol in ("K", "V"))
+    cached = sum(operand.bytes for operand in op.operands if operand.symbol in ("K", "V", "KI", "VI"))
     return attention_shapes(
         sizes["b"],
         sizes["p"],

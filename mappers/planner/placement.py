@@ -298,7 +298,9 @@ def _buffer_bytes(
             amounts[op.name] = is_here * sum(o.bytes for o in streamed if tiers[instance, o.stored or ""] != home)
         if not any(amounts.values()):
             continue
-        needed = sum(amounts.values()) * (ahead + 1) if ahead else _side_by_side(layer, amounts)
+        # On demand, the first lane asks for the next layer's while the others still use this one's.
+        together = ahead + 1 if ahead else min(layer.lanes, 2)
+        needed = together * (sum(amounts.values()) if ahead else _side_by_side(layer, amounts))
         largest = max(largest, needed)
     return largest
 

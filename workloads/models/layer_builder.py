@@ -35,10 +35,14 @@ def stored(name: str, elements: float | None = None) -> Ref:
 
 @dataclass
 class LayerBuilder:
-    """Steps in program order; each waits for the one before unless ``after`` says otherwise."""
+    """Steps in program order; each waits for the one before unless ``after`` says otherwise.
+
+    Where only some operations are ``wanted``, by name, the others are left out.
+    """
 
     name: str
     formats: FormatChoice
+    wanted: frozenset[str] | None = None
     steps: list[Step] = field(default_factory=list)
     tensors: dict[str, StoredTensor] = field(default_factory=dict)
 
@@ -67,6 +71,8 @@ class LayerBuilder:
         after: tuple[str, ...] | None = None,
     ) -> str:
         """Append an operation, return its name; ``reads`` and ``writes`` say what stands for which cascade tensor."""
+        if self.wanted is not None and name not in self.wanted:
+            return name
         loaded = load_cascade(cascade)
         shapes = tensor_elements(loaded, sizes)
         operands = [self._operand(symbol, "read", ref, shapes) for symbol, ref in reads.items()]
@@ -91,6 +97,12 @@ class LayerBuilder:
     def all_gather(self, name: str, elements: float, *, after: tuple[str, ...] | None = None) -> str:
         """Append a gathering of ``elements`` activations, spread evenly over the devices, and return its name."""
         self.steps.append(Collective(name, "all_gather", elements, self.formats.activations, self._after(after)))
+        return name
+
+    def all_to_all(self, name: str, elements: float, devices: int, *, after: tuple[str, ...] | None = None) -> str:
+        """Append an exchange in which each of ``devices`` sends others its ``elements`` activations; return its name."""
+        step = Collective(name, "all_to_all", elements, self.formats.activations, self._after(after), devices)
+        self.steps.append(step)
         return name
 
     def build(self) -> Layer:

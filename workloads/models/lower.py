@@ -14,16 +14,25 @@ from workloads.formats import FormatChoice
 from workloads.models.architecture import Block, Model
 from workloads.models.layer_builder import LayerBuilder, activation, stored
 from workloads.models.lower_attention import AttentionShape, add_attention, add_cross_attention
-from workloads.models.lower_feed_forward import add_feed_forward
+from workloads.models.lower_feed_forward import ExpertShare, add_feed_forward
 from workloads.models.stored_formats import stored_formats
 from workloads.phases import Decode, Phase, Prefill
 from workloads.workload import Layer, Run, Workload
 
-__all__ = ["lower", "repeating_runs"]
+__all__ = ["lower", "lower_head", "repeating_runs"]
 
 
-def lower(model: Model, phase: Phase, formats: FormatChoice | None = None, *, devices: int = 1) -> Workload:
+def lower(
+    model: Model,
+    phase: Phase,
+    formats: FormatChoice | None = None,
+    *,
+    devices: int = 1,
+    experts: ExpertShare | None = None,
+) -> Workload:
     """The workload of one of ``devices`` equal devices running ``phase`` of ``model``.
+
+    ``experts`` divides experts over devices instead of cutting each; ``phase`` is then that of one group of attention.
 
     For an encoder-decoder, prefill runs the encoder over ``context`` tokens and the decoder over its start token;
     decode runs the decoder with ``context`` tokens behind it and as many encoder tokens. Raises `InputError` when
@@ -34,6 +43,8 @@ def lower(model: Model, phase: Phase, formats: FormatChoice | None = None, *, de
     encoder_only = not any(block.attention.causal for block in model.blocks)
     if encoder_only and isinstance(phase, Decode):
         raise InputError(f"{model.name} is an encoder and has no decode phase", expected="prefill", field="phase")
+    if isinstance(phase, Prefill) and phase.past and model.encoder_layers:
+        raise InputError(f"{model.name} has an encoder, which reads all tokens at once", expected="0", field="past")
     if model.max_positions is not None and model.positions and phase.context > model.max_positions:
         raise InputError(
             f"{model.name} has positions for {model.max_positions} tokens, not {phase.context}",
@@ -57,7 +68,7 @@ def lower(model: Model, phase: Phase, formats: FormatChoice | None = None, *, de
                 if key not in cache:
                     name = f"{'encoder' if in_encoder else 'layer'}{index if len(model.blocks) > 1 else ''}"
                     cache[key] = _block(
-                        model, model.blocks[index], formats, side, devices, name, encoder.keys, encoder_tokens
+                        model, model.blocks[index], formats, side, devices, name, encoder.keys, encoder_tokens, experts
                     )
                 # Decoding does not run the encoder, but its weights stay in memory.
                 idle = in_encoder and isinstance(phase, Decode)
@@ -68,7 +79,7 @@ def lower(model: Model, phase: Phase, formats: FormatChoice | None = None, *, de
         if encoder_tokens is None:
             end = Layer(end.name, (), end.stored)
         runs.insert(_last_encoder_run(runs) + 1, Run((end,), 1))
-    head = _head(model, formats, phase.batch, devices)
+    head = lower_head(model, formats, phase.batch, devices)
     if head.steps:
         runs.append(Run((head,), 1))
     return Workload(model.name, phase, tuple(runs), devices)
@@ -178,6 +189,7 @@ def _block(
     name: str,
     encoder_keys: int,
     encoder_tokens: int | None,
+    experts: ExpertShare | None,
 ) -> Layer:
     layer = LayerBuilder(name, formats)
     hidden = model.hidden
@@ -198,7 +210,14 @@ def _block(
 
     def feed_forward(source: str, *after: str) -> str:
         return add_feed_forward(
-            layer, block.feed_forward, tokens=tokens, hidden=hidden, devices=devices, source=source, after=after or None
+            layer,
+            block.feed_forward,
+            tokens=tokens,
+            hidden=hidden,
+            devices=devices,
+            source=source,
+            after=after or None,
+            share=experts,
         )
 
     normed = norm("attention_norm", "branch")
@@ -230,7 +249,7 @@ def _block(
     return layer.build()
 
 
-def _head(model: Model, formats: FormatChoice, rows: int, devices: int) -> Layer:
+def lower_head(model: Model, formats: FormatChoice, rows: int, devices: int) -> Layer:
     """Final norm and projection onto the vocabulary, for the last position of each sequence."""
     layer = LayerBuilder("head", formats)
     source = "branch"

@@ -209,7 +209,7 @@ def _masked_cascade(shape: AttentionShape, window: int | None, *, causal: bool) 
         return "attention-1pass", shape.keys if window is None else min(shape.keys, window), {}
     if window is None or window >= shape.keys:
         return "attention-1pass-causal", shape.keys, {}
-    return "attention-1pass-window", shape.keys, {"window": window}
+    return "attention-1pass-window", min(shape.keys, shape.queries + window - 1), {"window": window}
 
 
 def _attention_sizes(b: int, h: int, g: int, p: int, m: int, e: int, f: int) -> dict[str, int]:

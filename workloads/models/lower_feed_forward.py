@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 from workloads.errors import InputError, unknown_name
 from workloads.models.architecture import FeedForward, MixtureOfExperts
 from workloads.models.layer_builder import LayerBuilder, activation, stored
 from workloads.workload import Role
 
-__all__ = ["add_feed_forward", "expected_distinct_experts"]
+__all__ = ["ExpertShare", "add_feed_forward", "expected_distinct_experts"]
 
 CASCADES = {
     ("silu", False): "silu",
@@ -23,6 +26,21 @@ CASCADES = {
     ("swiglu_clamped", True): "swiglu-clamped",
 }
 """The cascade of each activation function, without and with a gate."""
+
+
+@dataclass(frozen=True)
+class ExpertShare:
+    """Experts divided ``ways`` over devices (expert parallelism), instead of each cut over the devices of attention.
+
+    With no more ways than devices of attention, these hold all tokens: each runs the tokens of its experts, and the
+    all-reduce behind sums. With more, ``groups`` groups of devices have each its own tokens, which travel to the
+    devices of their experts and back (GShard, arXiv 2006.16668, section 3.2). ``imbalance`` is what the device with
+    most tokens gets over the mean.
+    """
+
+    ways: int
+    groups: int = 1
+    imbalance: float = 1.0
 
 
 def expected_distinct_experts(experts: int, top_k: int, tokens: int) -> float:
@@ -43,11 +61,12 @@ def add_feed_forward(
     devices: int,
     source: str,
     after: tuple[str, ...] | None = None,
+    share: ExpertShare | None = None,
 ) -> str:
     """Append the feed-forward reading activation ``source``; returns the activation that holds its output."""
     if isinstance(block, FeedForward):
         return _dense(layer, block, tokens, hidden, devices, source, prefix="ffn", role="feed_forward", after=after)
-    return _experts(layer, block, tokens, hidden, devices, source, after)
+    return _experts(layer, block, tokens, hidden, devices, source, after, share)
 
 
 def _split(intermediate: int, devices: int) -> int:
@@ -112,12 +131,19 @@ def _experts(
     devices: int,
     source: str,
     after: tuple[str, ...] | None,
+    share: ExpertShare | None,
 ) -> str:
     expert = block.expert
-    inner = _split(expert.intermediate, devices)
+    ways, groups = (share.ways, share.groups) if share else (1, 1)
+    if block.experts % ways:
+        raise InputError(
+            f"{block.experts} experts cannot be divided over {ways} devices", f"a divisor of {block.experts}", "expert"
+        )
+    inner = _split(expert.intermediate, max(1, devices // ways))
     wide = inner * (2 if expert.gated else 1)
-    rows = tokens * block.top_k
-    touched = expected_distinct_experts(block.experts, block.top_k, tokens)
+    rows = math.ceil(tokens * groups * block.top_k / ways * (share.imbalance if share else 1.0))
+    touched = expected_distinct_experts(block.experts, block.top_k, tokens * groups) / ways
+    away = groups > 1
     start = after if after is not None else (layer.steps[-1].name,)
 
     router = layer.store("router_weight", "norm", hidden * block.experts + (block.experts if block.router_bias else 0))
@@ -131,13 +157,18 @@ def _experts(
         "route", "elementwise", "moe-route", {"t": tokens, "x": block.experts, "k": block.top_k},
         {"L": activation("router_logits")}, {"P": activation("routing_weights")},
     )  # fmt: skip
-    weights = layer.store("experts_weight", "experts", block.experts * (hidden * wide + inner * hidden))
+    weights = layer.store("experts_weight", "experts", block.experts // ways * (hidden * wide + inner * hidden))
     if expert.bias:
-        layer.store("experts_bias", "norm", block.experts * (wide + hidden))
+        layer.store("experts_bias", "norm", block.experts // ways * (wide + hidden))
+    # Devices of one group of attention hold the same tokens: each sends its part of them, and the fullest gets most.
+    sent = tokens * block.top_k * hidden / devices * (share.imbalance if share else 1.0)
+    ready = (*start, "route")
+    if away:
+        ready = (layer.all_to_all("dispatch", sent, ways, after=ready),)
     layer.op(
         "experts_up", "grouped_gemm", "gemm", {"m": rows, "n0": hidden, "n1": wide},
         {"A": activation(source, rows * hidden), "W": stored(weights.name, touched * hidden * wide)},
-        {"Z": activation("experts_up")}, after=(*start, "route"),
+        {"Z": activation("experts_up")}, after=ready,
     )  # fmt: skip
     _activate(layer, expert, "experts_activated", "experts_up", rows, inner)
     layer.op(
@@ -145,7 +176,7 @@ def _experts(
         {"A": activation("experts_activated"), "W": stored(weights.name, touched * inner * hidden)},
         {"Z": activation("experts_down")},
     )  # fmt: skip
-    waits = ["experts_down"]
+    waits = [layer.all_to_all("return", sent, ways) if away else "experts_down"]
     if block.shared is not None:
         if block.shared_gate:
             gate = layer.store("shared_gate_weight", "norm", hidden)
@@ -161,7 +192,7 @@ def _experts(
         )
     layer.op(
         "combine", "elementwise", "moe-combine", {"t": tokens, "k": block.top_k, "d": hidden},
-        {"X": activation("experts_down"), "P": activation("routing_weights")}, {"Y": activation("combine")},
+        {"X": activation("experts_down", tokens * block.top_k * hidden if share else None), "P": activation("routing_weights")}, {"Y": activation("combine")},
         after=tuple(waits),
     )  # fmt: skip
     if block.shared is not None:
