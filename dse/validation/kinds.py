@@ -46,6 +46,12 @@ def _published(path: Path) -> Validation:
     return validate_published(path)
 
 
+def _expert_caches(path: Path) -> Validation:
+    from dse.validation.expert_caches import validate_expert_caches
+
+    return validate_expert_caches(path)
+
+
 @dataclass(frozen=True)
 class Kind:
     """``files``: those the report is made of; one in capitals is not part of the project."""
@@ -64,6 +70,12 @@ KINDS = (
     Kind("DRAM runs", frozenset({"simulator", "preset", "pattern"}), ("DRAM_REFERENCE.csv",), _dram),
     Kind("drive runs", frozenset({"simulator", "device", "workload"}), ("SSD_REFERENCE.csv",), _drives),
     Kind("SRAM runs", frozenset({"capacity_bytes", "word_bits"}), ("tests/hw/cost/cacti7_runs.csv",), _srams),
+    Kind(
+        "hit rates of expert caches",
+        frozenset({"model", "curve", "rho2"}),
+        ("MOE_CACHE_HIT_RATES.csv",),
+        _expert_caches,
+    ),
     Kind(
         "published figures",
         frozenset({"subject", "key", "published"}),

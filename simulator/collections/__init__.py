@@ -1,6 +1,18 @@
 """Collections: families of like pieces (experts, neurons, blocks) with a home tier and a cache in a faster one."""
 
-from simulator.collections.cached import CachedCollection, CacheOutcome, run_cache
+from simulator.collections.cached import CachedCollection, CacheOutcome, LayerNeed, run_cache
+from simulator.collections.fetch import FETCHES, Fetch
 from simulator.collections.lru import lru_misses
+from simulator.collections.replacement import Replacement, replacement
 
-__all__ = ["CacheOutcome", "CachedCollection", "lru_misses", "run_cache"]
+__all__ = [
+    "FETCHES",
+    "CacheOutcome",
+    "CachedCollection",
+    "Fetch",
+    "LayerNeed",
+    "Replacement",
+    "lru_misses",
+    "replacement",
+    "run_cache",
+]

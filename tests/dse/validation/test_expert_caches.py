@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dse.validation.expert_caches import RouterRow, published_rates
+from dse.validation.expert_caches import RouterRow, published_rates, validate_expert_caches
 from tests.reference_data import reference_file
 from workloads.errors import InputError
 
@@ -43,3 +43,14 @@ def test_other_files_are_refused(tmp_path: Path, text: str, message: str) -> Non
     with pytest.raises(InputError) as caught:
         published_rates(path)
     assert message in str(caught.value)
+
+
+@pytest.mark.slow
+def test_the_report_has_rates_and_consistency() -> None:
+    found = validate_expert_caches(reference_file("moe_cache_hit_rates.csv"))
+    assert len(found.rows) == 20
+    assert found.document["largest_error_at_2x"]["LRU"] < 0.05
+    (part,) = found.report().parts
+    assert part.startswith("# Accuracy of expert caches\n")
+    for text in ("| Mixtral-8x7B |", "| Qwen3 |", "## SRP over 16 tokens", "| Jamba-Mini | 38.1% |"):
+        assert text in part
