@@ -54,13 +54,21 @@ def prefill_time(
     work = tile_work(shapes.q_len, shapes.kv_len, lanes, rows, shapes.causal, shapes.window, size, kernel.prompt_rows)
     block_s = block_seconds(machine, constants, shapes, kernel.prompt_rows)
     prologue_s = constants.prologue_clocks_per_row * kernel.prompt_rows / machine.clock_hz
-    load_s = np.bincount(call, (work.blocks * block_s + work.tiles * prologue_s) / machine.units, count)
+    load_s = _by_call(call, (work.blocks * block_s + work.tiles * prologue_s) / machine.units, count)
     longest_s = np.zeros(count)
     np.maximum.at(longest_s, call, constants.tail_share * (work.longest * block_s + prologue_s))
     compute_s = np.hypot(load_s, longest_s) if kernel.longest_first else load_s + longest_s
     read_rate, write_rate = (
         constants.prompt_memory_efficiency * rate for rate in (machine.read_bytes_per_s, machine.write_bytes_per_s)
     )
-    memory_s = np.bincount(call, (shapes.cache_bytes + shapes.query_bytes) / read_rate, count)
-    append_s = np.bincount(call, shapes.new_bytes * (1 / read_rate + 1 / write_rate), count)
-    return KernelTime(compute_s, memory_s, constants.prompt_overhead_clocks / machine.clock_hz + append_s)
+    memory_s = _by_call(call, (shapes.cache_bytes + shapes.query_bytes) / read_rate, count)
+    append_s = _by_call(call, shapes.new_bytes * (1 / read_rate + 1 / write_rate), count)
+    overhead_s = constants.prompt_overhead_clocks / machine.clock_hz + append_s
+    return KernelTime(compute_s, memory_s, overhead_s)
+
+
+def _by_call(call: NDArray[np.intp], values: Numbers, count: int) -> Numbers:
+    """The sum of each call's entries."""
+    total = np.zeros(count)
+    np.add.at(total, call, values)
+    return total

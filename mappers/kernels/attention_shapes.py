@@ -88,6 +88,11 @@ class AttentionShapes:
         return 2 * 2 * self.batch * self.q_len * self.heads * self.head_dim
 
 
+_NUMBERS = (
+    "batch", "q_len", "kv_len", "heads", "kv_heads", "head_dim", "bytes_per_element", "peak_ops_per_s", "window",
+)  # fmt: skip
+
+
 def attention_shapes(
     batch: object, q_len: object, kv_len: object, heads: object, kv_heads: object, head_dim: object = 128,
     *, peak_ops_per_s: object, bytes_per_element: object = 2, window: object = np.inf, causal: object = True,
@@ -95,4 +100,5 @@ def attention_shapes(
     """Shapes from numbers or arrays, which broadcast to one length."""
     numbers = (batch, q_len, kv_len, heads, kv_heads, head_dim, bytes_per_element, peak_ops_per_s, window, causal)
     columns = np.broadcast_arrays(*(np.atleast_1d(np.asarray(value)) for value in numbers))
-    return AttentionShapes(*(column.astype(float) for column in columns[:-1]), causal=columns[-1].astype(bool))
+    floats = dict(zip(_NUMBERS, (column.astype(float) for column in columns[:-1]), strict=True))
+    return AttentionShapes(**floats, causal=columns[-1].astype(bool))

@@ -100,7 +100,7 @@ class LayerBuilder:
         return name
 
     def all_to_all(self, name: str, elements: float, devices: int, *, after: tuple[str, ...] | None = None) -> str:
-        """Append an exchange in which each of ``devices`` sends others its ``elements`` activations; return its name."""
+        """Append an exchange: each of ``devices`` sends others its ``elements`` activations. Return its name."""
         step = Collective(name, "all_to_all", elements, self.formats.activations, self._after(after), devices)
         self.steps.append(step)
         return name

@@ -192,7 +192,11 @@ def _experts(
         )
     layer.op(
         "combine", "elementwise", "moe-combine", {"t": tokens, "k": block.top_k, "d": hidden},
-        {"X": activation("experts_down", tokens * block.top_k * hidden if share else None), "P": activation("routing_weights")}, {"Y": activation("combine")},
+        {
+            "X": activation("experts_down", tokens * block.top_k * hidden if share else None),
+            "P": activation("routing_weights"),
+        },
+        {"Y": activation("combine")},
         after=tuple(waits),
     )  # fmt: skip
     if block.shared is not None:
