@@ -30,8 +30,8 @@ class PagedMemory(Account):
         self.block_tokens = block_tokens
         self._capacity = self._free = int(capacity_bytes)
         self._watermark = int(watermark * self._capacity)
-        self._room = [0]
-        self._grants = [Grant(0)]
+        self._room: dict[int, int] = {0: 0}  # bytes of so many blocks of one sequence, as far as asked for
+        self._grants: dict[int, Grant] = {}
         self._blocks: dict[int, int] = {}
 
     @property
@@ -61,7 +61,7 @@ class PagedMemory(Account):
         self._free -= room
         self._blocks[sequence] = need
         self._begin(sequence, tokens)
-        return self._grants[need]
+        return self._grant_of(need)
 
     def extend(self, sequence: int, tokens: int) -> Grant | None:
         """As many more blocks as ``tokens`` need."""
@@ -78,7 +78,7 @@ class PagedMemory(Account):
         if tokens > before:
             self._held_tokens += tokens - before
             self._tokens[sequence] = tokens
-        return self._grants[need]
+        return self._grant_of(need)
 
     def free(self, sequence: int) -> None:
         """All blocks of ``sequence`` are free again."""
@@ -86,12 +86,15 @@ class PagedMemory(Account):
         self._end(sequence)
 
     def _room_of(self, blocks: int) -> int:
-        """Bytes of so many blocks of one sequence; the table grows as longer sequences come."""
-        while len(self._room) <= blocks:
-            count = len(self._room)
-            self._room.append(self.sizes.room_bytes(count * self.block_tokens, self.block_tokens))
-            self._grants.append(Grant(count * self.block_tokens))
+        """Bytes of so many blocks of one sequence."""
+        if blocks not in self._room:
+            self._room[blocks] = self.sizes.room_bytes(blocks * self.block_tokens, self.block_tokens)
         return self._room[blocks]
+
+    def _grant_of(self, blocks: int) -> Grant:
+        if blocks not in self._grants:
+            self._grants[blocks] = Grant(blocks * self.block_tokens)
+        return self._grants[blocks]
 
     def _check_alone(self, longest_tokens: int) -> None:
         needed = self._room_of(-(-longest_tokens // self.block_tokens))

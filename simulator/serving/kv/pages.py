@@ -129,7 +129,7 @@ class VirtualMemory(Account):
         """A range of addresses, with pages under its first ``tokens``."""
         if sequence in self._level:
             raise ValueError(f"sequence {sequence} has room already")
-        alone = self.table.level(max(tokens, longest_tokens))[0]
+        alone = self.table.pages(max(tokens, longest_tokens))  # without the levels below: it may be far too long
         if alone > self._capacity:
             constraint = f"KV memory for one sequence of {longest_tokens:,} tokens"
             size = self.table.page_bytes

@@ -92,7 +92,7 @@ class TieredMemory(PagedMemory):
     def free(self, sequence: int) -> None:
         """All blocks of ``sequence`` are free again, wherever they are."""
         for tier, blocks in enumerate(self._spilled.pop(sequence, ())):
-            self.away.taken[tier] -= blocks * self._room[1]
+            self.away.taken[tier] -= blocks * self._room_of(1)
         if sequence in self._parked:
             tier, size, _, _ = self._parked.pop(sequence)
             self.away.taken[tier] -= size
