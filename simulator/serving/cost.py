@@ -83,7 +83,7 @@ class ResidentStepCost:
         self._token_bytes = ops.workload.stored_bytes("kv_cache") / self.parallel.pipeline
         self._tokens: dict[int, tuple[Spent, ...]] = {}
         self._heads: dict[int, Spent] = {}
-        self._decodes: dict[tuple[int, int], tuple[tuple[float, float], ...]] = {}
+        self._decodes: dict[tuple[int, int, int], tuple[tuple[float, float], ...]] = {}
         self._chunks: dict[tuple[int, int, int], _StageParts] = {}
         self._single_chunks: dict[tuple[int, int], Sequence[tuple[float, float]]] = {}
         self._none: Sequence[tuple[float, float]] = [(0.0, 0.0)] * len(self._stages)
@@ -123,7 +123,8 @@ class ResidentStepCost:
         linear = self._token_costs(-(-tokens // parts))
         attention = self._none
         if decodes:
-            attention = self._decode_sums(-(-decodes // parts), batch.decode_context / decodes, steps)
+            shared = batch.shared_context if decodes > 1 else 0
+            attention = self._decode_sums(-(-decodes // parts), batch.decode_context / decodes - shared, steps, shared)
         if chunks:
             prompts = self._chunk_costs(chunks, parts)
             attention = [(a + c, j + d) for (a, j), (c, d) in zip(attention, prompts, strict=True)]
@@ -211,17 +212,24 @@ class ResidentStepCost:
                 self._heads[rows] = _NOTHING.plus(self._head_cost(low), 1 - share).plus(self._head_cost(high), share)
         return self._heads[rows]
 
-    def _decode_node(self, sequences: int, context: int) -> tuple[tuple[float, float], ...]:
-        """Seconds and joules per stage of the attention of ``sequences`` tokens that see ``context`` each."""
-        key = (sequences, context)
+    def _decode_node(self, sequences: int, context: int, shared: int) -> tuple[tuple[float, float], ...]:
+        """Seconds and joules per stage of the attention of ``sequences`` tokens that see ``context`` each.
+
+        And beside them ``shared`` tokens that all of them see.
+        """
+        key = (sequences, context, shared)
         if key not in self._decodes:
             fewer, more, share = nodes(sequences, 32, coarser=2)
             if fewer != more:
-                pairs = zip(self._decode_node(fewer, context), self._decode_node(more, context), strict=True)
+                ends = self._decode_node(fewer, context, shared), self._decode_node(more, context, shared)
+                pairs = zip(*ends, strict=True)
                 self._decodes[key] = tuple((a + share * (c - a), b + share * (d - b)) for (a, b), (c, d) in pairs)
                 return self._decodes[key]
             blocks = {
-                block: self.ops.attention_cost(block, sequences, 1, context) for block in set(self.ops.model.order)
+                block: self.ops.relay_cost(block, sequences, context + shared, shared)
+                if shared and sequences > 1
+                else self.ops.attention_cost(block, sequences, 1, context + shared)
+                for block in set(self.ops.model.order)
             }
             self._decodes[key] = tuple(
                 (
@@ -232,12 +240,12 @@ class ResidentStepCost:
             )
         return self._decodes[key]
 
-    def _decode_sums(self, sequences: int, context: float, steps: int) -> Sequence[tuple[float, float]]:
+    def _decode_sums(self, sequences: int, context: float, steps: int, shared: int) -> Sequence[tuple[float, float]]:
         """`_decode_node` summed over ``steps`` steps from a mean ``context`` on, with lines between nodes."""
         sums, done = self._none, 0
         while done < steps:
             before, behind, share, count = context_nodes(context + done, steps - done)
-            low, high = self._decode_node(sequences, before), self._decode_node(sequences, behind)
+            low, high = (self._decode_node(sequences, node, shared) for node in (before, behind))
             sums = [
                 (s + count * (a[0] + share * (b[0] - a[0])), j + count * (a[1] + share * (b[1] - a[1])))
                 for (s, j), a, b in zip(sums, low, high, strict=True)

@@ -25,12 +25,16 @@ from workloads.models.layer_builder import LayerBuilder
 from workloads.models.lower import lower, lower_head
 from workloads.models.lower_attention import AttentionShape, add_attention
 from workloads.phases import Decode
+from workloads.transforms.shared_prompt import relay
 from workloads.workload import Collective, Layer, Op, Workload
 
 __all__ = ["ATTENTION_OPS", "AttentionCost", "OpCosts", "Spent", "away_s"]
 
 ATTENTION_OPS = frozenset({"attention", "absorb_query", "absorb_value", "key_up", "value_up", "positions"})
 """Names of operations whose shapes depend on contexts."""
+
+RELAY_OPS = frozenset({"attention_shared", "attention_merge"})
+"""What stands beside ``attention`` where a part of the contexts is read once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,15 @@ class OpCosts:
             sum(op.time_s for op in ops.values()),
             self._joules(main) + sum(self._joules(op) for op in ops.values()),
         )
+
+    def relay_cost(self, block: int, sequences: int, context: int, shared: int) -> AttentionCost:
+        """Attention of decoding ``sequences`` whose first ``shared`` tokens are read once for all of them."""
+        phase = Decode(sequences, context)
+        whole = lower(self.model, phase, self.formats, devices=self.parallel.tensor, experts=self.experts)
+        name = f"layer{block if len(self.model.blocks) > 1 else ''}"
+        layer = next(layer for layer, _ in relay(whole, shared).layers() if layer.name == name)
+        ops = self.map_ops(op for op in layer.ops if op.name in ATTENTION_OPS | RELAY_OPS).values()
+        return AttentionCost(0.0, 0.0, 0.0, sum(op.time_s for op in ops), sum(self._joules(op) for op in ops))
 
     def _layer(self, layer: Layer) -> Spent:
         ops = self.map_ops(op for op in layer.ops if op.name not in ATTENTION_OPS)

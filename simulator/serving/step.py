@@ -16,7 +16,8 @@ class StepBatch:
     ``chunks`` lists pieces of prompts as (new tokens, tokens whose keys and values are there already), ``ends`` how
     many of them end their prompt and so yield a token. ``decodes`` sequences yield one token each; ``decode_context``
     sums their contexts, the new tokens included. ``context_away`` says how many of these context tokens, and of those
-    before the chunks, lie in other tiers than the one that computes.
+    before the chunks, lie in other tiers than the one that computes. Of the contexts of the decodes the first
+    ``shared_context`` tokens are the same ones, kept once, and read once for all of them (RelayAttention).
     """
 
     chunks: tuple[tuple[int, int], ...] = ()
@@ -24,6 +25,7 @@ class StepBatch:
     decodes: int = 0
     decode_context: int = 0
     context_away: tuple[tuple[str, int], ...] = ()
+    shared_context: int = 0
 
     @property
     def tokens(self) -> int:

@@ -22,6 +22,7 @@ from workloads.errors import InfeasibleError, InputError
 from workloads.formats import FormatChoice
 from workloads.models.catalogue import model
 from workloads.phases import Decode, Phase, Prefill
+from workloads.transforms.shared_prompt import relay
 
 H100 = load_system("h100-sxm")
 
@@ -351,3 +352,27 @@ def test_under_a_policy_a_run_is_the_sum_of_its_steps_and_between_nodes_near_the
 def test_a_policy_and_stages() -> None:
     with pytest.raises(InputError):
         step_cost(model("Llama-3.1-8B"), H100, parallel=Parallel(pipeline=2), policy=Policy())
+
+
+@pytest.mark.parametrize("batch", [2, 32])
+def test_a_shared_prompt_is_read_once_as_under_its_policy(batch: int) -> None:
+    """The same three operations a layer as the relay policy makes; contexts lie on nodes."""
+    found, shared, own = model("Llama-2-7B"), 2048, 128
+    road = simulate(
+        found,
+        Decode(batch, shared + own),
+        H100,
+        policy=Policy(transform=lambda workload: relay(workload, shared)),
+    )
+    asked = StepBatch(decodes=batch, decode_context=batch * (shared + own), shared_context=shared)
+    step = step_cost(found, H100).step(asked)
+    assert step.seconds == pytest.approx(road.latency_s, rel=1e-3)
+    apart = step_cost(found, H100).step(StepBatch(decodes=batch, decode_context=batch * (shared + own)))
+    # Of 512 KiB a token, all but one of the sequences' shared parts stay unread; the parts' merge costs little beside.
+    saved_s = (batch - 1) * shared * 524_288 / H100.tiers["hbm"].read_bandwidth_bytes_per_s
+    assert apart.seconds - step.seconds == pytest.approx(saved_s, abs=32 * 2 * 10e-6 + 0.05 * saved_s)
+
+
+def test_one_sequence_shares_with_nobody() -> None:
+    alone = StepBatch(decodes=1, decode_context=3000)
+    assert LLAMA.step(alone) == LLAMA.step(StepBatch(decodes=1, decode_context=3000, shared_context=2048))
