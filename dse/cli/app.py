@@ -60,6 +60,7 @@ def simulate(
     phase: Annotated[str, typer.Option(help="prefill (time to first token) or decode (time of one step).")] = "decode",
     batch: Annotated[int, typer.Option(help="Sequences at once.")] = 1,
     context: Annotated[int, typer.Option(help="Tokens per sequence: the prompt, or all tokens so far.")] = 2048,
+    past: Annotated[int, typer.Option(metavar="TOKENS", help="Of a prompt: tokens whose cache is there already.")] = 0,
     devices: Annotated[int | None, typer.Option(help="Equal devices to split the model over.")] = None,
     changes: Annotated[
         list[str] | None,
@@ -134,6 +135,7 @@ def simulate(
         phase=phase,
         batch=batch,
         context=context,
+        past=past,
         devices=devices,
         changes=tuple(changes or ()),
         weights=weights,

@@ -85,6 +85,7 @@ class Request:
     routing_repeat: float = 0.0
     seed: int = 0
     fidelity: str = "roofline"
+    past: int = 0
     software: str | None = None
     constants: str | None = None
 
@@ -209,7 +210,11 @@ def _overridden(system: System, changes: tuple[str, ...], option: str) -> System
 def _phase(request: Request) -> Phase:
     if request.phase not in PHASES:
         raise unknown_name("phase", request.phase, PHASES, field="--phase")
-    return PHASES[request.phase](request.batch, request.context)
+    if request.phase == "prefill":
+        return Prefill(request.batch, request.context, request.past)
+    if request.past:
+        raise InputError(f"{request.past} past tokens of decode", expected="0, or --phase prefill", field="--past")
+    return Decode(request.batch, request.context)
 
 
 def _constants(path: str | None) -> tuple[Entry, ...]:

@@ -30,6 +30,17 @@ def test_simulate_prints_one_document_whose_parts_add_up(capsys: pytest.CaptureF
     assert stored == 2 * 8_030_261_248 + 2048 * 131_072
 
 
+def test_a_piece_of_a_prompt_costs_less_than_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """512 tokens behind 3,584 that are cached: more than 512 alone, which see less, and less than all 4,096."""
+    prompt = ["simulate", "--model", "llama-3.1-8b", "--system", "h100-sxm", "--phase", "prefill", "--context"]
+    alone, piece, whole = (
+        document([*prompt, *rest], capsys)["latency_s"] for rest in (["512"], ["4096", "--past", "3584"], ["4096"])
+    )
+    assert alone < piece < whole / 4
+    assert run(["simulate", "--model", "llama-3.1-8b", "--system", "h100-sxm", "--past", "5"]) == 2
+    assert "--past: 5 past tokens of decode" in capsys.readouterr().err
+
+
 def test_every_option_changes_the_result(capsys: pytest.CaptureFixture[str]) -> None:
     base = ["simulate", "--model", "olmoe-1b-7b", "--system", "rtx-4090", "--context", "1024"]
     plain = document(base, capsys)
