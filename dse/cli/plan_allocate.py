@@ -43,9 +43,12 @@ def run_allocate(options: PlanOptions, *, as_json: bool) -> int:
     documents, fits = [], True
     with stoppable(None) as stop:
         for file, problem in zip(options.files, problems, strict=True):
-            result = allocate(
-                problem, capacity, time_limit_s=options.time_limit_s, workers=options.workers, should_stop=stop
-            )
+            try:
+                result = allocate(
+                    problem, capacity, time_limit_s=options.time_limit_s, workers=options.workers, should_stop=stop
+                )
+            except InputError as error:
+                raise replace(error, file=str(file)) from None
             out = options.out if options.out is None or len(problems) == 1 else options.out / file.stem
             _write(replace(options, out=out), problem, result)
             documents.append(_document(problem, result))
@@ -122,7 +125,10 @@ def read_problem(file: Path) -> AllocationProblem:
     """The problem in a CSV, or in a trace of requests."""
     text = _text(file)
     if is_trace(text):
-        return problem_of(parse_requests(text, str(file)), file.stem)
+        try:
+            return problem_of(parse_requests(text, str(file)), file.stem)
+        except InputError as error:
+            raise replace(error, file=str(file)) from None
     return parse_csv(text, file.stem, str(file))
 
 

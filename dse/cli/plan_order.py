@@ -25,6 +25,9 @@ __all__ = ["OrderOptions", "run_order"]
 _LEAST_TIME_S = 1.0
 """For the order, when choosing patches has taken the time there was."""
 
+_MOST_PATCHES = 256
+"""Each patch has operations of its own: the graph of so many takes some 15 s, and no time limit ends its making."""
+
 _COUNTING = {"residual": ("separate", "accumulated"), "image": ("streamed", "resident")}
 
 
@@ -106,7 +109,10 @@ def _grid(text: str | None) -> tuple[int, int] | None:
     found = re.fullmatch(r"([1-9][0-9]{0,2})x([1-9][0-9]{0,2})", text)
     if found is None:
         raise InputError(f"{text!r} is no grid", "auto, or rows x columns such as 4x4", "--patches")
-    return int(found[1]), int(found[2])
+    rows, columns = int(found[1]), int(found[2])
+    if rows * columns > _MOST_PATCHES:
+        raise InputError(f"{text} is {rows * columns:,} patches", f"at most {_MOST_PATCHES}", "--patches")
+    return rows, columns
 
 
 def _check(options: OrderOptions) -> None:

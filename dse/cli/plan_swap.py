@@ -141,10 +141,13 @@ def _drive_bytes(options: SwapOptions, system: System) -> dict[str, float]:
 
 def _rated(text: str) -> float:
     try:
-        return parse_quantity(text, BYTES)
+        size = parse_quantity(text, BYTES)
     except InputError as error:
         error.field = "--drive-writes"
         raise
+    if not 0 < size < math.inf:
+        raise InputError(f"found {text}", "more than 0 bytes, such as '56 PB'", "--drive-writes")
+    return size
 
 
 def _wear(options: SwapOptions, system: System) -> float | None:

@@ -33,7 +33,9 @@ def serve(
     ] = None,
     overlap: Annotated[bool, Text("--overlap", help="Layers' keys and values leave as they are computed.")] = False,
     scheduler: Annotated[str, Text(help="chunked, prefill-first or static.")] = "chunked",
-    policy: Annotated[str, Text(help="Who goes first: fcfs, priority or shortest (an oracle).")] = "fcfs",
+    policy: Annotated[
+        str, Text(help="Who goes first: fcfs, priority (a column of the trace) or shortest (an oracle).")
+    ] = "fcfs",
     preemption: Annotated[str, Text(help="Where memory is out: recompute, or park in a tier of --kv.")] = "recompute",
     batch: Annotated[int, Text(help="Sequences of one replica at once.")] = 128,
     token_budget: Annotated[int, Text(help="New tokens of one step.")] = 2048,
@@ -47,7 +49,10 @@ def serve(
         list[str] | None,
         Text(metavar="NAME[:ARGS]", help="A policy from 'tiercade list policies', such as cpu-attention."),
     ] = None,
-    rate: Annotated[float | None, Text(metavar="REQUESTS/S", help="Stretch arrivals to this mean rate.")] = None,
+    rate: Annotated[
+        float | None,
+        Text(metavar="REQUESTS/S", help="Stretch arrivals to this mean rate, or draw them where all come at once."),
+    ] = None,
     until: Annotated[int | None, Text(metavar="N", help="Only the first N requests.")] = None,
     seed: Annotated[int, Text(help="Seed of requests that are drawn.")] = 0,
     slo_ttft: Annotated[str | None, Text(metavar="TIME", help="Goodput: the first token within this, '1 s'.")] = None,

@@ -72,7 +72,10 @@ def offload(texts: Sequence[str], system: System) -> Offload:
         if policy.transform is not before:
             policy = replace(policy, transform=_for_decodes(policy.transform, before))
         if name in _TRANSFORMS:
-            transforms.append(_TRANSFORMS[name](rest.split(",")))
+            try:
+                transforms.append(_TRANSFORMS[name](rest.split(",")))
+            except InputError as error:
+                raise replace(error, field="offload") from None
     return Offload(policy, tuple(transforms))
 
 

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from dse.cli.output import check_figure, print_document, write_figure
 from dse.cli.serve_offload import kv_room, offload
 from dse.cli.serve_text import print_summary
@@ -26,16 +24,19 @@ from simulator.serving.engine import first_requests, serve
 from simulator.serving.kv.choice import kv_memory
 from simulator.serving.kv.memory import KvMemory
 from simulator.serving.kv.sizes import KvSizes, kv_sizes
+from simulator.serving.kv.tiered import TieredMemory
 from simulator.serving.metrics import Objectives, summary
-from simulator.serving.parallel import Parallel
+from simulator.serving.parallel import Parallel, stages
 from simulator.serving.replicas import ROUTINGS, serve_replicas
 from simulator.serving.result import ServingResult
 from simulator.serving.scheduler import Scheduler
 from simulator.serving.step import StepCost
 from workloads.errors import InfeasibleError, InputError, unknown_name
+from workloads.formats import FormatChoice
 from workloads.models.architecture import Model
 from workloads.models.stored_formats import stored_formats
 from workloads.traces.named import requests_of
+from workloads.traces.rates import at_rate
 from workloads.traces.requests import RequestTrace
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ _FLAGS = {
     "parallel": "--offload", "model": "--model", "system": "--system",
 }  # fmt: skip
 _PROGRESS_S = 2.0
+_MOST_REPLICAS = 9999
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,11 @@ class ServeRun:
             "trace": self.result.name,
             "fidelity": self.options.fidelity,
         }
-        return {**asked, **summary(self.result, self.objectives)}
+        found = summary(self.result, self.objectives)
+        if self.model.max_positions is not None:
+            longest = self.result.prompt_tokens + self.result.output_tokens
+            found["beyond_positions"] = int((longest > self.model.max_positions).sum())
+        return {**asked, **found}
 
     def figure(self) -> Figure:
         """The run on one page, drawn anew: writing a figure moves what is in it."""
@@ -167,7 +173,7 @@ def serve_run(
         _quantity(options.slo_ttft, SECONDS, "--slo-ttft"), _quantity(options.slo_tpot, SECONDS, "--slo-tpot"),
         options.price,
     )  # fmt: skip
-    if options.price is not None and not options.price >= 0:
+    if options.price is not None and not 0 <= options.price < float("inf"):
         raise InputError(f"found {options.price:g}", "a price of 0 or more", "--price")
     bandwidth = _quantity(options.kv_link, BANDWIDTH, "--kv-link")
     model = choose_model(options.model)
@@ -195,6 +201,7 @@ def serve_run(
         raise InputError(f"found {options.kv_share:g}", "a share above 0 and up to 1", "--kv-share")
     if changed is None:
         home, room = _room_bytes(options, system, parallel, cost)
+        room *= parallel.stage_devices / parallel.replica_devices / _fullest_stage(model, formats, parallel)
     else:
         sizes = changed.sizes(sizes)
         home, room = kv_room(model, stage, formats, changed.policy, options.kv_share, options.fidelity)
@@ -209,6 +216,8 @@ def serve_run(
             most_tokens=model.max_positions,
             prefix_tokens=trace.block_tokens,
         )
+
+    _check_parking(options, memory())
 
     def told(ended: int, now_s: float) -> None:
         if progress is not None:
@@ -259,8 +268,8 @@ def _quantity(text: str | None, dimension: Dimension, option: str) -> float | No
 
 def _pools(options: ServeOptions) -> tuple[int, int]:
     """Replicas for prompts alone (0: none), and the others."""
-    if options.dp < 1:
-        raise InputError(f"found {options.dp}", "at least 1", "--dp")
+    if not 1 <= options.dp <= _MOST_REPLICAS:
+        raise InputError(f"found {options.dp}", f"at least 1 and at most {_MOST_REPLICAS:,}", "--dp")
     if options.disaggregate is None:
         for option, given in (("--kv-link", options.kv_link is not None), ("--overlap", options.overlap)):
             if given:
@@ -275,20 +284,22 @@ def _pools(options: ServeOptions) -> tuple[int, int]:
 
 
 def _trace(options: ServeOptions) -> RequestTrace:
+    if options.seed < 0:
+        raise InputError(f"found {options.seed}", "a seed of 0 or more", "--seed")
     try:
         trace = requests_of(options.requests, options.seed)
     except InputError as error:
         raise error if error.file is not None else replace(error, field="--requests") from None
     if options.until is not None:
         trace = first_requests(trace, options.until)
+    if options.policy == "priority" and trace.priority is None:
+        raise InputError(f"{trace.name} has no priorities", "a trace with a column 'priority'", "--policy")
     if options.rate is None:
         return trace
-    if not options.rate > 0 or not np.isfinite(options.rate):
-        raise InputError(f"found {options.rate:g}", "requests per second above 0", "--rate")
-    span_s = float(trace.arrival_s[-1] - trace.arrival_s[0])
-    if not span_s:
-        raise InputError("all requests arrive at once", "a trace with times of arrival", "--rate")
-    return replace(trace, arrival_s=trace.arrival_s * ((len(trace) - 1) / span_s / options.rate))
+    try:
+        return at_rate(trace, options.rate, options.seed)
+    except InputError as error:
+        raise replace(error, field="--rate") from None
 
 
 def _room_bytes(options: ServeOptions, system: System, parallel: Parallel, cost: StepCost) -> tuple[str, float]:
@@ -308,6 +319,28 @@ def _room_bytes(options: ServeOptions, system: System, parallel: Parallel, cost:
     return home, each * parallel.replica_devices
 
 
+def _check_parking(options: ServeOptions, memory: KvMemory) -> None:
+    """Raises `InputError` where sequences are to be moved out and have no tier, or have one that nothing moves to."""
+    tiers, parks = isinstance(memory, TieredMemory), options.preemption == "park"
+    if parks and not tiers:
+        raise InputError(f"--kv {options.kv} has no tier to move sequences to", "such as paged:16+ddr", "--preemption")
+    if tiers and not parks and ":spill" not in options.kv:
+        raise InputError(f"nothing moves to the tiers of {options.kv}", "--preemption park, or +TIER:spill", "--kv")
+
+
+def _fullest_stage(model: Model, formats: FormatChoice, parallel: Parallel) -> float:
+    """The largest share of a sequence's keys and values that one pipeline stage holds: it is full first.
+
+    Where layers keep windows, shares change from those of a token to those of a long sequence; the larger ones count.
+    """
+    held = []
+    for counts in stages(model, parallel.pipeline):
+        stage = tuple(block for block, count in counts.items() for _ in range(count))
+        held.append(kv_sizes(replace(model, order=stage), formats, parallel.tensor))
+    kept = [[sizes.kept_bytes(context) for sizes in held] for context in (1, 1 << 30)]
+    return max(max(sizes) / sum(sizes) for sizes in kept)
+
+
 def _link(system: System, parallel: Parallel, sizes: KvSizes, bandwidth: float | None, layers: int) -> KvLink:
     """Every device of a replica for prompts sends its own share at once, unless the bandwidth of all is given."""
     latency_s = 0.0 if system.fabric is None else system.fabric.latency_s
@@ -315,7 +348,7 @@ def _link(system: System, parallel: Parallel, sizes: KvSizes, bandwidth: float |
         if system.fabric is None:
             raise InputError(f"{system.name} has no fabric", "a bandwidth, such as '50 GB/s'", "--kv-link")
         bandwidth = system.fabric.bandwidth_bytes_per_s * parallel.replica_devices
-    return KvLink(bandwidth, latency_s, sizes.token_bytes, layers)
+    return KvLink(bandwidth, latency_s, sizes.kept_bytes, layers)
 
 
 def _idle_power_w(system: System) -> float:

@@ -70,6 +70,8 @@ def _figures(found: Mapping[str, Any]) -> dict[str, str]:
     rows["preemptions"] = f"{found['preemptions']:,}"
     if found["rejected"]:
         rows["rejected"] = f"{found['rejected']:,} that would not fit even alone"
+    if found.get("beyond_positions"):
+        rows["longer than the model's positions"] = f"{found['beyond_positions']:,}, served all the same"
     if found["reused_tokens"]:
         rows["prompt tokens reused"] = f"{found['reused_tokens']:,} of {found['tokens_in']:,}"
     if found["energy_j"]:

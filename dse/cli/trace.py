@@ -55,7 +55,7 @@ def generate(
     requests: Annotated[int | None, typer.Option(help="How many; as many as the trace when left out.")] = None,
     seed: Annotated[int, typer.Option(help="Equal seeds draw equal requests.")] = 0,
     rate: Annotated[float | None, typer.Option(metavar="REQUESTS/S", help="Instead of the trace's.")] = None,
-    arrivals: Annotated[str, typer.Option(help="bursty or gamma, for a trace file.")] = "bursty",
+    arrivals: Annotated[str | None, typer.Option(help="Of a trace file: bursty, as when left out, or gamma.")] = None,
     json: Json = False,
 ) -> None:
     """Draw requests like those of a trace and write them to a file."""

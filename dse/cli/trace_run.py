@@ -30,7 +30,7 @@ def run_show(file: str, *, seed: int, figure: Path | None, as_json: bool) -> Non
     """Print the statistics of a trace file or of drawn requests, and draw them to ``figure``."""
     if figure is not None:
         check_figure(figure)
-    read = read_trace_file(file) if Path(file).is_file() else TraceFile(requests_of(file, seed), "drawn")
+    read = _read(file, seed)
     found = trace_statistics(read.trace)
     if figure is not None:
         from dse.reports.figures.requests import requests_figure
@@ -57,7 +57,7 @@ def run_generate(
     requests: int | None,
     seed: int,
     rate_per_s: float | None,
-    arrivals: str,
+    arrivals: str | None,
     as_json: bool,
 ) -> None:
     """Draw requests and write them; print their statistics."""
@@ -73,11 +73,27 @@ def run_generate(
     _print(trace, trace_statistics(trace), format_name, notes, as_json=as_json)
 
 
-def _model(like: str, arrivals: str) -> RequestModel:
+def _read(text: str, seed: int) -> TraceFile:
+    """A trace file, at another rate where that is asked for, or requests drawn from a model."""
+    path = text if Path(text).is_file() else text.rpartition("@")[0]
+    if not Path(path).is_file():
+        return TraceFile(requests_of(text, seed), "drawn")
+    found = read_trace_file(path)
+    if path == text:
+        return found
+    note = f"arrivals are not the file's: {text.rpartition('@')[2]} requests/s were asked for"
+    return TraceFile(requests_of(text, seed), found.format, (*found.notes, note))
+
+
+def _model(like: str, arrivals: str | None) -> RequestModel:
     """A model by name or from its YAML, or fitted to a trace."""
-    if like in request_model_names() or like.lower().endswith((".yaml", ".yml")):
-        return request_model(like)
-    return _fitted(Path(like), arrivals) if Path(like).exists() or "." in like or "/" in like else request_model(like)
+    file = like not in request_model_names() and not like.lower().endswith((".yaml", ".yml"))
+    if file and (Path(like).exists() or "." in like or "/" in like):
+        return _fitted(Path(like), arrivals or "bursty")
+    model = request_model(like)
+    if arrivals is not None:
+        raise InputError(f"{like} has its own arrivals", "a trace file beside it", "--arrivals")
+    return model
 
 
 def _fitted(file: Path, arrivals: str) -> RequestModel:

@@ -78,7 +78,7 @@ def pose_placement(
     intervals = tuple(_intervals(mapped, grain))
     at = {(i.instance, step.name): number for number, i in enumerate(intervals) for step in i.steps}
     tensors, parts = _tensors(mapped, at)
-    homes = _homes_of_parts(mapped, system, parts, order)
+    homes = _homes_of_parts(mapped, system, parts, order, sum(tensor.bytes for tensor in tensors))
     fixed = dict.fromkeys(order, 0.0)
     on_demand: dict[tuple[int, str], list[tuple[str, float, str]]] = {}
     for (instance, name), (stored, reads) in parts.items():
@@ -191,15 +191,27 @@ def _share(key: str, number: int, tensors: dict[str, Tensor], parts: _Parts) -> 
 
 
 def _homes_of_parts(
-    mapped: MappedWorkload, system: System, parts: _Parts, order: tuple[str, ...]
+    mapped: MappedWorkload, system: System, parts: _Parts, order: tuple[str, ...], whole_bytes: float
 ) -> dict[tuple[int, str], str]:
-    """Where `plan_memory` puts the tensors that are read in part; the slowest tier when its plan does not fit."""
+    """Where `plan_memory` puts the tensors that are read in part.
+
+    When its plan does not fit, each is in the fastest tier behind the home that has room beside the ``whole_bytes`` of
+    other tensors, which fill the tiers in order; in the slowest where none has.
+    """
     if not parts:
         return {}
     try:
         plan = plan_memory(mapped, system)
     except InfeasibleError:
-        return dict.fromkeys(parts, order[-1])
+        room = {name: tier_capacity(system, name) for name in order}
+        for name in order:
+            taken = min(whole_bytes, room[name])
+            room[name], whole_bytes = room[name] - taken, whole_bytes - taken
+        homes = {}
+        for key, (stored, _) in parts.items():
+            homes[key] = next((name for name in order[1:] if math.ceil(stored.bytes) <= room[name]), order[-1])
+            room[homes[key]] -= math.ceil(stored.bytes)
+        return homes
     placed = [layer for run in plan.runs for _ in range(run.count) for layer in run.pattern]
     return {(instance, name): placed[instance].tier(name) for instance, name in parts}
 

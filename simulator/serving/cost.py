@@ -6,8 +6,8 @@ a step; beyond, and for contexts, only at nodes, with straight lines between. At
 
 Pipeline: a step's batch runs as as many micro-batches as there are stages, or sequences if these are fewer. Steps
 follow each other without draining the pipeline, so a step takes as long as the slowest stage takes for all
-micro-batches, but never less than one of them takes through all stages: throughput by the slowest stage, latency by
-the sum.
+micro-batches, but never less than one of them, with the longest piece of a prompt whole, takes through all stages:
+throughput by the slowest stage, latency by the sum.
 """
 
 from __future__ import annotations
@@ -88,8 +88,9 @@ class ResidentStepCost:
         self._single_chunks: dict[tuple[int, int], Sequence[tuple[float, float]]] = {}
         self._none: Sequence[tuple[float, float]] = [(0.0, 0.0)] * len(self._stages)
         system = ops.system
-        shared = [tier.static_power_w * (1 if tier.shared else system.devices) for tier in system.tiers.values()]
-        self._static_w = self.parallel.pipeline * (system.devices * system.static_power_w + sum(shared))
+        devices = self.parallel.replica_devices
+        tiers = [tier.static_power_w * (1 if tier.shared else devices) for tier in system.tiers.values()]
+        self._static_w = devices * system.static_power_w + sum(tiers)
 
     def with_host(self, host: Host) -> ResidentStepCost:
         """The same costs beside another host; what has been worked out of kernels serves both."""
@@ -135,9 +136,17 @@ class ResidentStepCost:
             head_s = steps * (head.kernel_s + head.collective_s)
             joules += steps * (spent.joules + head.joules)
         else:
-            kernels_s, collectives_s, attention_s, head_s, joules = self._pipelined(
+            kernels_s, attention_s, collectives_s, head_s, joules = self._pipelined(
                 linear, attention, head, micro, steps, -(-tokens // parts)
             )
+            if chunks and micro > 1:
+                # A piece of a prompt goes through all stages in one micro-batch, however small the others are.
+                alone = self._run(StepBatch((max(chunks),)), 1)
+                alone_s = alone.seconds - alone.parts_s["host"]
+                slower = max(1.0, alone_s / (kernels_s + attention_s + collectives_s + head_s))
+                kernels_s, attention_s, collectives_s, head_s = (
+                    slower * part_s for part_s in (kernels_s, attention_s, collectives_s, head_s)
+                )
         device_s = kernels_s + attention_s + collectives_s + head_s
         # Every stage has a host that launches for it.
         launches = micro * (sum(spent.launches for spent in linear) + head.launches) / len(linear)

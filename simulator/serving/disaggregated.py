@@ -27,7 +27,7 @@ __all__ = ["KvLink", "Pool", "serve_disaggregated"]
 
 @dataclass(frozen=True)
 class KvLink:
-    """What keys and values leave a replica over, one request's after another's: ``token_bytes`` for each token.
+    """What keys and values leave a replica over, one request's after another's: ``kept_bytes`` of so many tokens.
 
     With ``layers`` above 1, each layer's leave as soon as it is computed, and only the last layer's must follow the
     prefill; layers are taken to be computed one after another from the moment in which the request was given room.
@@ -35,7 +35,7 @@ class KvLink:
 
     bandwidth_bytes_per_s: float
     latency_s: float
-    token_bytes: float
+    kept_bytes: Callable[[int], float]
     layers: int = 1
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class KvLink:
 
         ``free_s`` is when the link has sent what came before.
         """
-        whole_s = self.token_bytes * tokens / self.bandwidth_bytes_per_s
+        whole_s = self.kept_bytes(tokens) / self.bandwidth_bytes_per_s
         first_s = begun_s + (prefilled_s - begun_s) / self.layers
         return max(max(first_s, free_s) + whole_s, prefilled_s + whole_s / self.layers)
 

@@ -164,6 +164,7 @@ class Replica:
             needed, available = float(self.state.longest(number)), float(self.state.room[number])
             raise InfeasibleError("keys and values of one request", needed, available, "tokens")
         if not self._idle(until_s):
+            self.idle_s += until_s - self.now_s
             self.now_s = until_s
 
     # Taking in

@@ -24,6 +24,9 @@ many requests, and so many times as many, more than the emptiest before the pref
 docs/getting-started/load-balancing.md, cache_threshold, balance_abs_threshold, balance_rel_threshold)."""
 
 
+_TOGETHER = 256
+
+
 class Router:
     """Chooses a replica for each request at its arrival.
 
@@ -110,7 +113,8 @@ def route(
         stopped = stopped or (stop is not None and not number & 63 and stop())
         where = 0
         if not stopped:
-            if router.routing != "round-robin":
+            # Who goes round asks nobody; now and then keeps all replicas at about one time, for when a stop comes.
+            if router.routing != "round-robin" or not number % _TOGETHER:
                 for replica in replicas:
                     replica.advance(arrival_s)
             where = router.choose([replica.load(arrival_s) for replica in replicas], blocks)

@@ -13,6 +13,7 @@ from workloads.errors import InputError
 from workloads.traces.generator_arrivals import Arrivals, fit_bursty, fit_gamma
 from workloads.traces.generator_lengths import Lengths, fit_lengths
 from workloads.traces.generator_prefixes import Prefixes, fit_prefixes
+from workloads.traces.rates import check_rate, check_seed
 from workloads.traces.requests import RequestTrace
 from workloads.traces.statistics import arrival_statistics, spread_bins
 from workloads.validation import validate
@@ -72,10 +73,10 @@ def generate(
     requests = model.requests if requests is None else requests
     if not 1 <= requests <= MOST_REQUESTS:
         raise InputError(f"found {requests}", f"1 to {MOST_REQUESTS:,} requests", "requests")
+    check_seed(seed)
     process = model.arrivals
     if rate_per_s is not None:
-        if not 0 < rate_per_s <= 1e9:
-            raise InputError(f"found {rate_per_s:g}", "a rate above 0, at most 1e9 requests/s", "rate")
+        check_rate(rate_per_s)
         process = process.model_copy(update={"rate_per_s": rate_per_s})
     # A stream of random numbers for each part: changing one leaves the others as they are.
     arrivals_rng, lengths_rng, prefixes_rng = np.random.default_rng(seed).spawn(3)

@@ -29,6 +29,9 @@ _LONGEST_MEMORY_S = 600.0
 _SHORTEST_MEMORY_S = 0.1
 """Where the two dispersions leave the memory open: the trace's windows of 1 and 60 s say nothing beyond."""
 
+_MOST_PERIODS = 2e7
+"""More periods than that are not drawn: they take gigabytes."""
+
 Rate = Annotated[float, Field(gt=0, le=1e9)]
 
 
@@ -80,7 +83,11 @@ class BurstyArrivals(BaseModel):
         return math.sqrt(max(2 * self.rate_per_s * self.memory_s * waited / (1 - waited) - 1, 0.0))
 
     def draw(self, requests: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Arrivals in s, the first at 0."""
+        """Arrivals in s, the first at 0. Raises `InputError` where most of too many periods would have none."""
+        most = requests / (_MOST_PERIODS * self.memory_s)
+        if self.rate_per_s < most:
+            problem = f"{requests} requests at {self.rate_per_s:g}/s in bursts of {self.memory_s:g} s"
+            raise InputError(problem, f"a rate of at least {most:.2g} requests/s, or Gamma arrivals", "rate")
         parts: list[NDArray[np.float64]] = []
         start_s, found = 0.0, 0
         while found < requests:

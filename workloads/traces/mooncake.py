@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from workloads.documents import describe
 from workloads.errors import InputError
 from workloads.traces.columns import LARGEST_TOKENS
-from workloads.traces.raw import RawRequests
+from workloads.traces.raw import PRIORITY, RawRequests
 
 __all__ = ["BLOCK_TOKENS", "MOONCAKE_KEYS", "from_mooncake", "mooncake_jsonl"]
 
@@ -31,19 +31,24 @@ def from_mooncake(text: str, file: str) -> RawRequests:
     arrivals_ms: list[float] = []
     lengths: list[tuple[int, int]] = []
     blocks: list[list[int]] = []
+    priority: list[int] = []
     for line, record in _records(text, file):
         arrivals_ms.append(_number(record, "timestamp", file, line))
         prompt, output = (_tokens(record, key, file, line) for key in ("input_length", "output_length"))
         lengths.append((prompt, output))
         if "hash_ids" in record:
             blocks.append(_hash_ids(record["hash_ids"], prompt, file, line))
-    if blocks and len(blocks) != len(lengths):
-        raise InputError(f"hash_ids on {len(blocks)} of {len(lengths)} lines", "on all or none", "hash_ids", file=file)
+        if PRIORITY in record:
+            priority.append(_tokens(record, PRIORITY, file, line))
+    for key, found in (("hash_ids", blocks), (PRIORITY, priority)):
+        if found and len(found) != len(lengths):
+            raise InputError(f"{key} on {len(found)} of {len(lengths)} lines", "on all or none", key, file=file)
     columns = np.array(lengths, np.int64).reshape(-1, 2)
     return RawRequests(
         prompt_tokens=columns[:, 0],
         output_tokens=columns[:, 1],
         arrival_s=np.array(arrivals_ms) / 1e3,
+        priority=np.array(priority, np.int64) if priority else None,
         blocks=blocks or None,
         block_tokens=BLOCK_TOKENS if blocks else None,
     )
@@ -54,13 +59,18 @@ def mooncake_jsonl(
     prompt_tokens: NDArray[np.int64],
     output_tokens: NDArray[np.int64],
     blocks: Sequence[Sequence[int]] | None,
+    priority: NDArray[np.int64] | None = None,
 ) -> str:
     """A trace in Mooncake's format, its prefixes in blocks of 512 tokens; arrivals to the nanosecond."""
     milliseconds = [round(arrival * 1e3, 6) for arrival in arrival_s.tolist()]
     columns: list[Sequence[object]] = [milliseconds, prompt_tokens.tolist(), output_tokens.tolist()]
+    keys = list(MOONCAKE_KEYS)
     if blocks is not None:
         columns.append([list(ids) for ids in blocks])
-    keys = (*MOONCAKE_KEYS, "hash_ids")[: len(columns)]
+        keys.append("hash_ids")
+    if priority is not None:
+        columns.append(priority.tolist())
+        keys.append(PRIORITY)
     return "".join(json.dumps(dict(zip(keys, row, strict=True))) + "\n" for row in zip(*columns, strict=True))
 
 

@@ -10,21 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workloads.errors import InputError
-from workloads.traces.requests import RequestTrace
+from workloads.traces.requests import LONGEST_S, RequestTrace
 
-__all__ = ["RawRequests", "TraceFile", "finished"]
+__all__ = ["PRIORITY", "RawRequests", "TraceFile", "finished"]
+
+PRIORITY = "priority"
+"""The column or key of priorities, which the public formats do not have: a user adds it."""
 
 
 @dataclass(frozen=True, eq=False)
 class RawRequests:
     """Columns as the file has them: arrivals on any clock and in any order, lengths that may be 0.
 
-    ``arrival_s`` is None where the file has no arrivals. ``notes`` say what the format's reader assumed.
+    ``arrival_s`` is None where the file has no arrivals, ``priority`` where it has no priorities. ``notes`` say what
+    the format's reader assumed.
     """
 
     prompt_tokens: NDArray[np.int64]
     output_tokens: NDArray[np.int64]
     arrival_s: NDArray[np.float64] | None = None
+    priority: NDArray[np.int64] | None = None
     blocks: Sequence[Sequence[int]] | None = None
     block_tokens: int | None = None
     notes: tuple[str, ...] = ()
@@ -57,6 +62,9 @@ def finished(raw: RawRequests, file: Path, format_name: str) -> TraceFile:
         notes.append("the file has no arrivals: all requests arrive at 0")
         arrival_s = np.zeros(len(raw.prompt_tokens))
     kept_s = arrival_s[order]
+    if float(np.ptp(kept_s)) > LONGEST_S:
+        problem = f"arrivals over {float(np.ptp(kept_s)):.3g} s"
+        raise InputError(problem, f"at most {LONGEST_S:.0e} s from the first to the last", "arrivals", file=str(file))
     if np.any(np.diff(kept_s) < 0):
         notes.append("requests sorted by arrival: the file has them in another order")
         order = order[np.argsort(kept_s, kind="stable")]
@@ -72,6 +80,7 @@ def finished(raw: RawRequests, file: Path, format_name: str) -> TraceFile:
         arrival_s=kept_s - kept_s[0],
         prompt_tokens=raw.prompt_tokens[order],
         output_tokens=raw.output_tokens[order],
+        priority=None if raw.priority is None else raw.priority[order],
         blocks=None if raw.blocks is None else tuple(raw.blocks[index] for index in order.tolist()),
         block_tokens=raw.block_tokens,
     )

@@ -6,6 +6,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from workloads.errors import InputError
@@ -13,7 +14,7 @@ from workloads.traces.azure import AZURE_COLUMNS, from_azure
 from workloads.traces.burstgpt import BURSTGPT_COLUMNS, from_burstgpt
 from workloads.traces.columns import CsvTable, parse_table
 from workloads.traces.mooncake import MOONCAKE_KEYS, from_mooncake
-from workloads.traces.raw import RawRequests, TraceFile, finished
+from workloads.traces.raw import PRIORITY, RawRequests, TraceFile, finished
 from workloads.traces.requests import RequestTrace
 from workloads.traces.sharegpt import from_sharegpt
 from workloads.traces.vidur import VIDUR_COLUMNS, from_vidur
@@ -32,7 +33,8 @@ _EXPECTED = "a request trace: Azure, BurstGPT or Vidur CSV, Mooncake JSON lines,
 def read_requests(path: Path | str) -> RequestTrace:
     """The requests of a trace file, plain or ``.gz``, in any format of `read_trace_file`.
 
-    Requests without a prompt or an answer are dropped, arrivals are sorted and count from the first. Raises
+    Requests without a prompt or an answer are dropped, arrivals are sorted and count from the first. Of any CSV format,
+    a column ``priority`` of whole numbers is read too, and that key of Mooncake's, lower to go first. Raises
     `InputError` with file, line and column for a file that cannot be read, is of no known format or has a wrong cell.
     """
     return read_trace_file(path).trace
@@ -52,12 +54,14 @@ def read_trace_file(path: Path | str) -> TraceFile:
                 f"found an object with {_keys(first)}", f"keys {', '.join(MOONCAKE_KEYS)}", file=file, line=1
             )
         return finished(from_mooncake(text, file), path, "mooncake")
-    header = {name.strip() for name in first.split(",")}
+    header = {name.strip().strip('"') for name in first.split(",")}
     # The format with most of its columns here is taken for the one that is meant; a missing column is then named.
     name, (columns, convert) = max(_CSV.items(), key=lambda item: len(header & set(item[1][0])) / len(item[1][0]))
     if not header & set(columns):
         raise InputError(f"begins with {first[:60]!r}", _EXPECTED, file=file, line=1)
-    return finished(convert(parse_table(text, file, columns, _EXPECTED)), path, name)
+    table = parse_table(text, file, columns, _EXPECTED)
+    priority = table.tokens(PRIORITY) if PRIORITY in table.columns else None
+    return finished(replace(convert(table), priority=priority), path, name)
 
 
 def _keys(line: str) -> str:

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from workloads.errors import InputError
 
-__all__ = ["RequestTrace"]
+__all__ = ["LONGEST_S", "RequestTrace"]
+
+LONGEST_S = 1e9
+"""Thirty years: that far from 0, seconds in double precision still tell 0.1 microseconds apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +43,8 @@ class RequestTrace:
             raise InputError("no requests", "at least one")
         if not np.all(np.isfinite(self.arrival_s)) or np.any(np.diff(self.arrival_s) < 0) or self.arrival_s[0] < 0:
             raise InputError("arrivals that fall, or are before 0", "seconds that do not fall", "arrival_s")
+        if self.arrival_s[-1] > LONGEST_S:
+            raise InputError(f"arrivals over {self.arrival_s[-1]:.3g} s", f"at most {LONGEST_S:.0e} s", "arrival_s")
         for column in ("prompt_tokens", "output_tokens"):
             smallest = int(getattr(self, column).min())
             if smallest < 1:

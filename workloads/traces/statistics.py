@@ -95,7 +95,7 @@ def trace_statistics(trace: RequestTrace) -> TraceStatistics:
 def arrival_statistics(arrival_s: NDArray[np.float64]) -> ArrivalStatistics:
     """Of arrivals that do not fall and do not all coincide."""
     gaps_s = np.diff(arrival_s)
-    counts = _window_counts(arrival_s, 1.0)
+    counts, _ = _window_counts(arrival_s, 1.0)
     return ArrivalStatistics(
         rate_per_s=float(len(gaps_s) / gaps_s.sum()),
         gap_cv=float(gaps_s.std() / gaps_s.mean()),
@@ -112,15 +112,23 @@ def dispersion(arrival_s: NDArray[np.float64], window_s: float, *, whole: bool =
     The last window, which the trace does not fill, is left out: it looks like a lull. Some published counts have it
     (``whole`` false).
     """
-    counts = _window_counts(arrival_s, window_s, whole=whole)
-    return float(counts.var() / counts.mean()) if len(counts) > 1 and counts.any() else float("nan")
+    counts, windows = _window_counts(arrival_s, window_s, whole=whole)
+    if windows < 2 or not len(counts):
+        return float("nan")
+    mean = float(counts.sum()) / windows
+    squares = float(((counts - mean) ** 2).sum()) + (windows - len(counts)) * mean**2
+    return squares / windows / mean
 
 
-def _window_counts(arrival_s: NDArray[np.float64], window_s: float, *, whole: bool = True) -> NDArray[np.int64]:
+def _window_counts(
+    arrival_s: NDArray[np.float64], window_s: float, *, whole: bool = True
+) -> tuple[NDArray[np.int64], int]:
+    """Arrivals in the windows that have any, and how many windows there are: all but a few may be empty."""
     since_s = arrival_s - arrival_s[0]
     windows = int(since_s[-1] // window_s) + (not whole)
     inside = (since_s[since_s < windows * window_s] / window_s).astype(np.int64)
-    return np.bincount(inside, minlength=windows)[:windows].astype(np.int64)
+    _, counts = np.unique(inside[inside < windows], return_counts=True)
+    return counts.astype(np.int64), windows
 
 
 def length_statistics(tokens: NDArray[np.int64]) -> LengthStatistics:

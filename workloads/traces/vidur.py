@@ -6,7 +6,7 @@ Its processed data sets have the lengths without arrivals.
 from __future__ import annotations
 
 from workloads.traces.columns import CsvTable
-from workloads.traces.raw import RawRequests
+from workloads.traces.raw import PRIORITY, RawRequests
 
 __all__ = ["VIDUR_COLUMNS", "from_vidur", "vidur_csv"]
 
@@ -22,7 +22,13 @@ def from_vidur(table: CsvTable) -> RawRequests:
     )
 
 
-def vidur_csv(arrival_s: list[float], prompt_tokens: list[int], output_tokens: list[int]) -> str:
-    """A trace without prefixes as Vidur's CSV; arrivals to the nanosecond."""
+def vidur_csv(
+    arrival_s: list[float], prompt_tokens: list[int], output_tokens: list[int], priority: list[int] | None = None
+) -> str:
+    """A trace without prefixes as Vidur's CSV, with its priorities where it has them; arrivals to the nanosecond."""
+    header = "arrived_at,num_prefill_tokens,num_decode_tokens"
+    if priority is not None:
+        ranked = zip(arrival_s, prompt_tokens, output_tokens, priority, strict=True)
+        return f"{header},{PRIORITY}\n" + "".join(f"{a:.9f},{p},{o},{rank}\n" for a, p, o, rank in ranked)
     rows = zip(arrival_s, prompt_tokens, output_tokens, strict=True)
-    return "arrived_at,num_prefill_tokens,num_decode_tokens\n" + "".join(f"{a:.9f},{p},{o}\n" for a, p, o in rows)
+    return f"{header}\n" + "".join(f"{a:.9f},{p},{o}\n" for a, p, o in rows)

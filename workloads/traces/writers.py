@@ -20,7 +20,8 @@ def trace_text(trace: RequestTrace, format_name: str) -> str:
     if format_name not in FORMATS:
         raise InputError(f"found {format_name!r}", " or ".join(FORMATS), "format")
     if format_name == "vidur":
-        return vidur_csv(trace.arrival_s.tolist(), trace.prompt_tokens.tolist(), trace.output_tokens.tolist())
+        columns = (trace.arrival_s.tolist(), trace.prompt_tokens.tolist(), trace.output_tokens.tolist())
+        return vidur_csv(*columns, None if trace.priority is None else trace.priority.tolist())
     if trace.block_tokens not in (None, BLOCK_TOKENS):
         raise InputError(f"blocks of {trace.block_tokens} tokens", f"blocks of {BLOCK_TOKENS} tokens", "block_tokens")
-    return mooncake_jsonl(trace.arrival_s, trace.prompt_tokens, trace.output_tokens, trace.blocks)
+    return mooncake_jsonl(trace.arrival_s, trace.prompt_tokens, trace.output_tokens, trace.blocks, trace.priority)

@@ -50,13 +50,16 @@ def allocate_by_mip(problem: AllocationProblem, time_limit_s: float = 60.0) -> A
     at: list[Any] = []
     for i, buffer in enumerate(buffers):
         size = buffer.size // unit
+        if not size:
+            # In no row, so a variable of its own would come back without a value.
+            at.append(pulp.LpAffineExpression(constant=(buffer.pinned or 0) // unit))
+            continue
         step = max(1, buffer.alignment // unit)
-        low, high = 0, (ceiling - size) // step if size else 0
+        low, high = 0, (ceiling - size) // step
         if buffer.pinned is not None:
             low = high = buffer.pinned // unit // step
         at.append(step * model.add_variable(f"at_{i}", low, high, cat="Integer"))
-        if size:
-            model += at[i] + size <= peak
+        model += at[i] + size <= peak
     for i in range(len(buffers)):
         for j, barred in conflicts[i]:
             if i < j:

@@ -66,6 +66,7 @@ def problem_of(requests: tuple[Request, ...], name: str, alignment: int = 1) -> 
     """The buffers that ``requests`` ask for: alive from their malloc to before their free."""
     begun: dict[str, int] = {}
     times: dict[str, int] = {}
+    asked = {request.id for request in requests}
     buffers: list[Buffer] = []
     for time, request in enumerate((*requests, None)):
         ending = list(begun) if request is None else [] if request.wanted else [request.id]
@@ -73,6 +74,9 @@ def problem_of(requests: tuple[Request, ...], name: str, alignment: int = 1) -> 
             start = begun.pop(buffer)
             times[buffer] = times.get(buffer, 0) + 1
             label = buffer if times[buffer] == 1 else f"{buffer}#{times[buffer]}"
+            while label != buffer and label in asked:  # the trace has such an id itself
+                times[buffer] += 1
+                label = f"{buffer}#{times[buffer]}"
             buffers.append(Buffer(label, start, time, requests[start].size, alignment))
         if request is not None and request.wanted:
             begun[request.id] = time

@@ -73,10 +73,20 @@ def candidate_homes(problem: TierProblem, rooms: tuple[float, ...] = ROOMS) -> I
                         words += ["the largest kept"] if kept else []
                         words += [f"{share:.0%} of the rest used"] if share < 1 else []
                         yield Candidate(", ".join(words), buffer, homes)
+    bare = _fill(problem, order, {**room, problem.compute: 0.0}, frozenset(), spread=False, small=0.0)
+    if bare is not None:
+        # The least room of all: where even small tensors are too much beside what two intervals read.
+        yield Candidate("nothing kept", 0.0, bare)
 
 
 def _fill(
-    problem: TierProblem, order: tuple[str, ...], room: dict[str, float], kept: frozenset[str], *, spread: bool
+    problem: TierProblem,
+    order: tuple[str, ...],
+    room: dict[str, float],
+    kept: frozenset[str],
+    *,
+    spread: bool,
+    small: float | None = None,
 ) -> dict[str, str] | None:
     """Homes tier by tier, the nearest first; None when they do not hold all."""
     free = dict(room)
@@ -88,7 +98,8 @@ def _fill(
             free[home] -= tensor.bytes
     left = [tensor for tensor in problem.tensors if tensor.name not in homes]
     left.sort(key=lambda tensor: (-_worth(tensor), tensor.reads[0] if tensor.reads else len(problem.intervals)))
-    small = _SMALL * problem.tier[problem.compute].capacity_bytes
+    if small is None:
+        small = _SMALL * problem.tier[problem.compute].capacity_bytes
     for tier in order[:-1]:
         chosen = _chosen(left, free[tier], small if tier == problem.compute else 0.0, spread=spread)
         for tensor in left:

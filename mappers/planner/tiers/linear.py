@@ -6,11 +6,14 @@ ran out of time nor a first solution to start from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = ["LinearProgram", "Solution"]
+
+_LOOK_S = 0.05  # how often it is asked whether to stop
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,13 @@ class LinearProgram:
         relaxed: bool = False,
         start: Sequence[float] | None = None,
         gap: float = 0.0,
+        should_stop: Callable[[], bool] | None = None,
     ) -> Solution | None:
         """The best solution found; None when there is none, or none was found in time: see `proved_empty`.
 
         ``relaxed`` lets whole numbers be fractions; ``start`` is a solution to begin with; at a relative ``gap`` to its
-        bound the solver may end. Afterwards ``bound`` is
-        below every solution even when none was found.
+        bound the solver may end, and soon after ``should_stop`` says so it ends with the best so far. Afterwards
+        ``bound`` is below every solution even when none was found.
         """
         import highspy
         import numpy as np
@@ -106,7 +110,10 @@ class LinearProgram:
             first = highspy.HighsSolution()
             first.col_value = list(start)
             solver.setSolution(first)
-        solver.run()
+        if should_stop is None:
+            solver.run()
+        else:
+            _run_until(solver, should_stop)
         status, info = solver.getModelStatus(), solver.getInfo()
         optimal = status == highspy.HighsModelStatus.kOptimal
         self.proved_empty = status == highspy.HighsModelStatus.kInfeasible
@@ -117,3 +124,15 @@ class LinearProgram:
         value = info.objective_function_value
         bound = min(value, self.bound)
         return Solution(solver.getSolution().col_value, value, bound, optimal)
+
+
+def _run_until(solver: Any, should_stop: Callable[[], bool]) -> None:
+    """Run in a thread of its own: a signal's handler runs in this one, which the solver would keep until its end."""
+    solver.HandleUserInterrupt = True
+    running = threading.Thread(target=solver.run, daemon=True)
+    running.start()
+    while running.is_alive():
+        running.join(_LOOK_S)
+        if running.is_alive() and should_stop():
+            solver.cancelSolve()
+            running.join()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from mappers.planner.tiers.bounds import crossing_bound, missing_bytes
@@ -29,6 +29,8 @@ _WINDOW_GAP = 0.005  # at which a window is decided
 _SMALL = 1e-3  # of the compute tier: what windows do not decide on
 _ELASTIC_S = 10.0  # for the question what capacity would do
 _MORE = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)  # of the compute tier, tried beyond what is missing at least
+_FEW_ROOMS, _USED = (0.0, 1.0, 1.5, 2.0), (0.0, 0.1, 0.3, 0.6)  # rooms, shares of the compute tier, for less cost
+_NEAR_ENOUGH = 1e-3  # of the compute tier, to which what would do is found
 
 
 def best_stream(
@@ -37,23 +39,55 @@ def best_stream(
     """The best plan that streams from fixed homes, and which it is; None when no candidate fits."""
     found: list[tuple[float, float, str, float, TierPlan]] = []
 
-    def play(rooms: tuple[float, ...]) -> None:
-        for candidate in candidate_homes(problem, rooms):
+    def play(rooms: tuple[float, ...], within: TierProblem = problem) -> None:
+        for candidate in candidate_homes(within, rooms):
             if found and should_stop():
                 return
-            plan = stream(problem, candidate.homes)
+            plan = stream(within, candidate.homes)
             if plan is not None:
                 value, moved = plan.objective(problem, objective), plan.moved_bytes(problem)
                 found.append((value, moved, candidate.name, candidate.room, plan))
         found.sort(key=lambda each: each[:4])
 
+    if objective == "cost":
+        for cheap in _cheaper(problem):
+            play(_FEW_ROOMS, cheap)
     play(ROOMS)
     if found and found[0][3]:
         play(finer_rooms(found[0][3]))
     return next(((plan, name) for _, _, name, _, plan in found if not faults(problem, plan)), None)
 
 
-def rolling(problem: TierProblem, objective: Objective = "latency", time_limit_s: float = 60.0) -> TierPlan | None:
+def _cheaper(problem: TierProblem) -> Iterator[TierProblem]:
+    """The problem with less capacity, so that streams leave it unused: as they come early, they use what there is.
+
+    In the compute tier what must be there together and parts of the rest; of the others first what is cheapest.
+    """
+    least = missing_bytes(_with_capacities(problem, {problem.compute: 0.0}))[0]
+    whole = problem.tier[problem.compute].capacity_bytes
+    others = sorted((tier for tier in problem.tiers if tier.name != problem.compute), key=lambda t: t.price_per_byte)
+    for share in _USED:
+        room = {problem.compute: least + share * max(0.0, whole - least)}
+        left = sum(tensor.bytes for tensor in problem.tensors) - (room[problem.compute] - least)
+        for tier in others:
+            room[tier.name] = min(tier.capacity_bytes, max(0.0, left))
+            left -= room[tier.name]
+        yield _with_capacities(problem, room)
+        yield _with_capacities(problem, {problem.compute: room[problem.compute]})
+
+
+def _with_capacities(problem: TierProblem, room: dict[str, float]) -> TierProblem:
+    """With other capacities, and no prices: what is bought counts in the plan's objective alone."""
+    tiers = (replace(t, capacity_bytes=room.get(t.name, t.capacity_bytes), price_per_byte=0.0) for t in problem.tiers)
+    return replace(problem, tiers=tuple(tiers))
+
+
+def rolling(
+    problem: TierProblem,
+    objective: Objective = "latency",
+    time_limit_s: float = 60.0,
+    should_stop: Callable[[], bool] | None = None,
+) -> TierPlan | None:
     """Window by window: whole numbers within the window, fractions after it, and before it what has been decided.
 
     Small tensors are kept in the compute tier. None when a window has no answer within its share of the time, or none
@@ -78,7 +112,7 @@ def rolling(problem: TierProblem, objective: Objective = "latency", time_limit_s
         windows = -(-(len(problem.intervals) - first) // _WINDOW)
         if left <= 0:
             return None
-        solution = program.solve(time_limit_s=left / windows, gap=_WINDOW_GAP)
+        solution = program.solve(time_limit_s=left / windows, gap=_WINDOW_GAP, should_stop=should_stop)
         if solution is None:
             return None
         for column in program.whole:
@@ -127,7 +161,8 @@ def place_over_tiers(
     near, together = missing_bytes(problem)
     if together > 0:
         where = problem.compute if near else "the tiers together"
-        return _infeasible(problem, objective, f"{where} cannot hold what must be there at one time", started)
+        why = f"{where} cannot hold what must be there at one time"
+        return _infeasible(problem, objective, why, started, should_stop)
     crossing = crossing_bound(problem, objective)
     bound = max(0.0, crossing or 0.0)
     why = "bytes that must cross between tiers, and the operations' own time"
@@ -145,25 +180,26 @@ def place_over_tiers(
     empty = False
     if not _proved(problem, objective, plan, bound) and size <= _ROLLING and left() > 0 and not should_stop():
         if size > _EXACT:
-            rolled = rolling(problem, objective, left())
+            rolled = rolling(problem, objective, left(), should_stop)
             if rolled is not None and (plan is None or _better(problem, objective, rolled, plan)):
                 plan, backend = rolled, "HiGHS, window by window"
         else:
             timed = TimedProgram(problem, objective)
             first = None if plan is None else timed.start_from(plan)
-            solution = timed.program.solve(time_limit_s=left(), start=first)
+            solution = timed.program.solve(time_limit_s=left(), start=first, should_stop=should_stop)
             empty = timed.program.proved_empty
             if timed.program.bound * timed.unit > bound:
                 bound, why = timed.program.bound * timed.unit, "HiGHS: search over the whole program"
-            if solution is not None and left() > 0:
+            if solution is not None and left() > 0 and not should_stop():
                 timed.prefer_fewer_bytes(solution.value)
-                solution = timed.program.solve(time_limit_s=left(), start=solution.values) or solution
+                fewer = timed.program.solve(time_limit_s=left(), start=solution.values, should_stop=should_stop)
+                solution = fewer or solution
             other = None if solution is None else timed.plan_of(solution)
             usable = other is not None and not faults(problem, other)
             if other is not None and usable and (plan is None or _better(problem, objective, other, plan)):
                 plan, backend = other, "HiGHS"
     if plan is None and empty:
-        return _infeasible(problem, objective, "HiGHS: no plan exists", started)
+        return _infeasible(problem, objective, "HiGHS: no plan exists", started, should_stop)
     seconds = time.monotonic() - started
     if plan is None:
         why = "no plan was found in time, and none was ruled out"
@@ -173,29 +209,50 @@ def place_over_tiers(
     return PlacementResult(status, objective, plan, value, min(bound, value), why, backend, seconds)
 
 
-def _infeasible(problem: TierProblem, objective: Objective, why: str, started: float) -> PlacementResult:
+def _infeasible(
+    problem: TierProblem, objective: Objective, why: str, started: float, should_stop: Callable[[], bool]
+) -> PlacementResult:
     """The result without a plan: what capacity is missing at least, and what would do."""
     near, together = missing_bytes(problem)
     farthest = problem.order()[-1]
     backend, added = "counting", {}
     small = len(problem.tensors) * len(problem.tiers) * len(problem.intervals) <= _EXACT
-    for more in (0.0,) if small else _MORE:
-        tried = {problem.compute: near + more * (problem.tier[problem.compute].capacity_bytes + near)}
-        tried[farthest] = tried.get(farthest, 0.0) + together - near
-        if together and best_stream(_enlarged(problem, tried), "latency") is not None:
-            added = tried
-            break
-    else:
-        if small:
-            timed = TimedProgram(problem, objective, elastic=True)
-            solution = timed.program.solve(time_limit_s=_ELASTIC_S)
-            if solution is not None:
-                backend = "HiGHS"
-                together = max(together, timed.program.bound * timed.size_scale)
-                added = {name: solution.values[column] * timed.size_scale for name, column in timed.extra.items()}
+
+    def tried(more: float) -> dict[str, float]:
+        extra = {problem.compute: near + more * (problem.tier[problem.compute].capacity_bytes + near)}
+        extra[farthest] = extra.get(farthest, 0.0) + together - near
+        return extra
+
+    def would_do(more: float) -> bool:
+        return together > 0 and _streams(_enlarged(problem, tried(more)))
+
+    steps = (0.0,) if small else _MORE
+    enough = next((at for at, more in enumerate(steps) if would_do(more)), None)
+    if enough is not None:
+        low, high = steps[max(0, enough - 1)], steps[enough]
+        while high - low > _NEAR_ENOUGH and not should_stop():
+            middle = (low + high) / 2
+            low, high = (low, middle) if would_do(middle) else (middle, high)
+        added = tried(high)
+    elif small:
+        timed = TimedProgram(problem, objective, elastic=True)
+        solution = timed.program.solve(time_limit_s=_ELASTIC_S, should_stop=should_stop)
+        if solution is not None:
+            backend = "HiGHS"
+            together = max(together, timed.program.bound * timed.size_scale)
+            added = {name: solution.values[column] * timed.size_scale for name, column in timed.extra.items()}
     by_tier = tuple((name, size) for name, size in added.items() if size > 0) or None
     seconds = time.monotonic() - started
     return PlacementResult("infeasible", objective, None, None, 0.0, why, backend, seconds, together, by_tier)
+
+
+def _streams(problem: TierProblem) -> bool:
+    """Whether anything streams at all."""
+    for candidate in candidate_homes(problem):
+        plan = stream(problem, candidate.homes)
+        if plan is not None and not faults(problem, plan):
+            return True
+    return False
 
 
 def _enlarged(problem: TierProblem, added: dict[str, float]) -> TierProblem:

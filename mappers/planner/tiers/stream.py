@@ -56,11 +56,13 @@ def stream(problem: TierProblem, homes: Mapping[str, str]) -> TierPlan | None:
         return None
     stays, moves = permanent, []
     for job in jobs:
-        count = job.end - job.reserved + 1
+        # Room is held from the first byte on: what was reserved before that and not used is given back.
+        first = job.moves[0][0] if job.moves else job.reserved
+        count = job.end - first + 1
         if count > length:
             return None
-        arriving = job.read - job.reserved if job.moves else 0
-        stays.append(Stay(job.tensor.name, problem.compute, job.reserved % length, count, arriving))
+        arriving = job.read - first if job.moves else 0
+        stays.append(Stay(job.tensor.name, problem.compute, first % length, count, arriving))
         total = sum(share for _, share in job.moves)
         moves += [
             Move(job.tensor.name, job.source, problem.compute, at % length, share / total) for at, share in job.moves

@@ -66,7 +66,7 @@ def kv_memory(
             raise unknown_name("rule of reserving", rule, RESERVES, field="kv")
         return ContiguousMemory(sizes, capacity_bytes, rule, most_tokens)
     if kind == "pages":
-        page_bytes = _page_bytes(given[0]) if given else 2 << 20
+        page_bytes = _size(given[0], "pages") if given else 2 << 20
         return VirtualMemory(sizes, capacity_bytes, page_bytes, map_s=map_s, hidden_s=hidden_s)
     leaves = kind == "prefix" and given[-1:] == ["leaves"]
     tokens = _tokens(given[: len(given) - leaves])
@@ -115,7 +115,7 @@ def _away(others: list[str], system: System, home: str) -> tuple[tuple[AwayTier,
     for other in others:
         name, *options = other.split(":")
         if name == "remote" and options:
-            tiers.append(remote_tier(system, parse_quantity(options.pop(0), BYTES)))
+            tiers.append(remote_tier(system, _size(options.pop(0), "memory")))
         elif name in system.tiers and system.tiers[name].holds == "tensors" and name != home:
             tiers.append(away_tier(system, name, home))
         else:
@@ -127,13 +127,13 @@ def _away(others: list[str], system: System, home: str) -> tuple[tuple[AwayTier,
     return tuple(tiers), spill
 
 
-def _page_bytes(text: str) -> int:
+def _size(text: str, what: str) -> int:
     try:
         size = parse_quantity(text, BYTES)
     except InputError as error:
         raise InputError(error.problem, error.expected, "kv", nearest=error.nearest) from None
     if size < 1:
-        raise InputError(f"pages of {text}", "at least 1 B", "kv")
+        raise InputError(f"{what} of {text}", "at least 1 B", "kv")
     return int(size)
 
 

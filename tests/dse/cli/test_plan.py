@@ -47,6 +47,13 @@ def test_the_document_has_every_figure(problem: Path, capsys: pytest.CaptureFixt
     assert {"backend", "nodes", "seconds", "stopped", "extra_bytes", "buffers", "problem"} <= set(found)
 
 
+def test_pins_that_overlap_are_said_of_their_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "pins.csv"
+    file.write_text("id,lower,upper,size,offset\na,0,3,4,2\nb,1,3,4,4\n")
+    assert run(["plan", "allocate", str(file)]) == 2
+    assert f"{file}: offset: a and b are pinned onto each other" in capsys.readouterr().err
+
+
 def test_the_report_says_what_is_proved(problem: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["plan", "allocate", str(problem), "--capacity", "1 KiB"]) == 0
     text = capsys.readouterr().out

@@ -56,6 +56,11 @@ def test_too_little_memory_says_exactly_how_much_is_missing(branches: str, capsy
     assert document([branches, "--capacity", "15"], capsys)["peak_bytes"] == 15
 
 
+def test_a_grid_of_thousands_is_refused_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", "order", "--model", "mobilenet-v2", "--patches", "99x99"]) == 2
+    assert "--patches: 99x99 is 9,801 patches; expected at most 256" in capsys.readouterr().err
+
+
 def test_a_network_in_patches(capsys: pytest.CaptureFixture[str]) -> None:
     found = document(["--model", "mobilenet-v2", "--patches", "auto", "--residual", "accumulated"], capsys)
     # MCUNetV2, figure 1: 172 kB in 4 x 4 patches of the first five blocks, 1372 kB map by map.

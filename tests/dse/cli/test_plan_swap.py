@@ -113,6 +113,7 @@ def test_figure_and_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         ([*SWAP, "1Mi", "--time-limit", "0"], "--time-limit: 0 seconds; expected more than 0 seconds"),
         ([*SWAP, "1Mi", "--drive-years", "0"], "--drive-years: 0 years; expected more than 0 years"),
         ([*SWAP, "1Mi", "--drive-writes", "1 GB/s"], "--drive-writes: "),
+        ([*SWAP, "1Mi", "--drive-writes=-5 PB"], "--drive-writes: found -5 PB; expected more than 0 bytes"),
         (
             [*SWAP, "1Mi", "--drive-years", "5"],
             "--drive-years: a100-80gb-sxm has no drives of known endurance; "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,67 @@ def test_every_option_changes_something(capsys: pytest.CaptureFixture[str]) -> N
         assert found != plain, options
 
 
+def written(path: Path, *rows: str, header: str = "arrived_at,num_prefill_tokens,num_decode_tokens") -> str:
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return str(path)
+
+
+def test_lower_priorities_go_first(tmp_path: Path) -> None:
+    # All are there at once and run one after another: the order of their first tokens is that of their priorities.
+    rows = ("0,100,2,5", "0,100,2,9", "0,100,2,1")
+    file = written(tmp_path / "t.csv", *rows, header="arrived_at,num_prefill_tokens,num_decode_tokens,priority")
+    plain = ServeOptions("llama-3-8b", "a100-80gb-sxm", file, batch=1)
+    assert serve_run(plain, lambda: False).result.first_s.argsort().tolist() == [0, 1, 2]
+    ranked = serve_run(replace(plain, policy="priority"), lambda: False).result
+    assert ranked.first_s.argsort().tolist() == [2, 0, 1]
+
+
+def test_requests_without_arrivals_come_at_a_rate(tmp_path: Path) -> None:
+    file = written(tmp_path / "t.csv", "100,2", "100,2", "100,2", header="num_prefill_tokens,num_decode_tokens")
+    options = ServeOptions("llama-3-8b", "a100-80gb-sxm", file, rate=2.0)
+    by_name = replace(options, rate=None, requests=f"{file}@2")
+    found = [serve_run(which, lambda: False).result.arrival_s.tolist() for which in (options, by_name)]
+    assert found[0] == found[1]
+    assert found[0][0] == 0 < found[0][1] < found[0][2]
+
+
+def test_a_prompt_far_too_long_is_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # 131,072 bytes a token (32 layers, 8 heads of 128 keys and values, 2 bytes each): 1e9 + 9 tokens need 1.31e14.
+    file = written(tmp_path / "t.csv", "0,1000000000,10")
+    for kv in ("paged:16", "pages:2MiB", "contiguous", "prefix:16"):
+        begun_s = time.perf_counter()
+        assert run([*SERVE, "--requests", file, "--kv", kv, "--json"]) == 3
+        assert time.perf_counter() - begun_s < 5
+        error = json.loads(capsys.readouterr().out)["error"]
+        assert error["needed"] == pytest.approx(131072 * 1e9, rel=1e-4)
+
+
+def test_requests_beyond_the_models_positions_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # Llama-3-8B has 8,192 positions: 8,190 + 2 tokens fill them, one more is beyond.
+    file = written(tmp_path / "t.csv", "0,8190,2", "0,8190,3", "0,10,2")
+    assert document(capsys, *SERVE, "--requests", file)["beyond_positions"] == 1
+    assert run([*SERVE, "--requests", file]) == 0
+    assert "longer than the model's positions  1, served all the same" in capsys.readouterr().out
+
+
+def test_windows_send_what_they_keep(tmp_path: Path) -> None:
+    # Gemma-2-9B keeps 8,192 bytes a token in each of 42 layers (8 heads of 256 keys and values of 2 bytes), 21 of them
+    # for 4,096 tokens at most: 21 x 8,192 x (20,000 + 4,096) bytes of a prompt of 20,000.
+    file = written(tmp_path / "t.csv", "0,20000,2")
+    options = ServeOptions("gemma-2-9b", "h200-sxm", file, disaggregate="1:1", kv_link="1 GB/s")
+    slow, fast = (serve_run(replace(options, kv_link=link), lambda: False).result for link in ("1 GB/s", "2 GB/s"))
+    kept = 21 * 8192 * (20000 + 4096)
+    assert slow.last_s[0] - fast.last_s[0] == pytest.approx(kept / 1e9 - kept / 2e9)
+
+
+def test_the_stage_with_most_layers_is_full_first(capsys: pytest.CaptureFixture[str]) -> None:
+    # 32 layers in 5 stages: the longest has 7 of them, so that keys and values may take 32 / 7 of what it has left. All
+    # layers are alike: 16.06 GB less the embedding and the head of 1.05 GB each are 13.96 GB; the last stage has 7
+    # layers and the head (4.10 GB).
+    found = document(capsys, *FEW, "--until", "2", "--tp", "1", "--pp", "5")
+    assert found["kv"]["capacity_bytes"] == pytest.approx(32 / 7 * (0.9 * 80e9 - 4.10e9), rel=0.002)
+
+
 def test_two_pools_and_their_link(capsys: pytest.CaptureFixture[str]) -> None:
     apart = [*FEW, "--disaggregate", "1:2"]
     fast = document(capsys, *apart)
@@ -152,7 +215,17 @@ def test_figure_and_run_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["--slo-ttft", "1"], "--slo-ttft"),
         (["--slo-tpot", "50 MB"], "--slo-tpot"),
         (["--price", "-1"], "--price: found -1; expected a price of 0 or more"),
-        (["--rate", "0"], "--rate: found 0; expected requests per second above 0"),
+        (["--rate", "0"], "--rate: found 0; expected a rate above 0"),
+        (["--rate", "1e-320"], "--rate: found 9.99989e-321; expected a rate above 0"),
+        (["--seed", "-1"], "--seed: found -1; expected a seed of 0 or more"),
+        (["--dp", "1000000"], "--dp: found 1000000; expected at least 1 and at most 9,999"),
+        (["--price", "inf"], "--price: found inf"),
+        (["--kv", "paged:16+remote:10"], "--kv: the number 10 has no unit"),
+        (["--kv", "paged:16+remote:-10 GB"], "--kv: memory of -10 GB; expected at least 1 B"),
+        (["--kv", "paged:16+ddr"], "--kv: nothing moves to the tiers of paged:16+ddr; expected --preemption park"),
+        (["--preemption", "park"], "--preemption: --kv paged:16 has no tier to move sequences to"),
+        (["--policy", "priority"], "--policy: azure-conversation-like has no priorities"),
+        (["--offload", "h2o:2"], "--offload: a share of 2"),
         (["--until", "0"], "--until: found 0; expected at least 1 request"),
         (["--kv-share", "2"], "--kv-share: found 2"),
         (["--fidelity", "rooflin"], "did you mean 'roofline'?"),

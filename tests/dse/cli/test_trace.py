@@ -94,6 +94,18 @@ def test_prefixes_that_csv_does_not_hold_are_mentioned(tmp_path: Path, capsys: p
         (["generate", "--like", "azure-codes", "--out", "x.csv"], "did you mean 'azure-code'?"),
         (["generate", "--like", "azure-code", "--out", "x.txt"], "--out: found 'x.txt'"),
         (["generate", "--like", "azure-code", "--requests", "0", "--out", "x.csv"], "requests: found 0"),
+        (
+            ["generate", "--like", "azure-code", "--seed", "-1", "--out", "x.csv"],
+            "seed: found -1; expected a seed of 0",
+        ),
+        (
+            ["generate", "--like", "azure-code", "--rate", "1e-6", "--out", "x.csv"],
+            "8819 requests at 1e-06/s in bursts",
+        ),
+        (
+            ["generate", "--like", "azure-code", "--arrivals", "gamma", "--out", "x.csv"],
+            "azure-code has its own arrivals",
+        ),
         (["fit", str(SAMPLES / "vidur.csv"), "--out", "no/such/folder.yaml"], "its folder does not exist"),
     ],
 )
@@ -104,3 +116,29 @@ def test_refusals(
     assert run(["trace", *arguments]) == 2
     assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_read_is_told_at_another_rate_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["trace", "show", f"{SAMPLES / 'vidur-lengths.csv'}@4", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["format"] == "vidur"
+    assert found["notes"] == [
+        "the file has no arrivals: all requests arrive at 0",
+        "arrivals are not the file's: 4 requests/s were asked for",
+    ]
+
+
+def test_a_year_between_two_requests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # Three requests in a year of 31,536,000 s: a rate of 2 in that time; 2, 0, ... in windows, and the last, at its
+    # end, in none. Variance over mean of one 2 among N windows: (4 / N - (2 / N)^2) / (2 / N) = 2 - 2 / N.
+    file = tmp_path / "t.csv"
+    file.write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n0,5,5\n0.5,5,5\n31536000,5,5\n")
+    assert run(["trace", "show", str(file), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["arrivals"]
+    assert found["rate_per_s"] == pytest.approx(2 / 31536000)
+    assert found["dispersion_1_s"] == pytest.approx(2 - 2 / 31536000)
+    assert found["dispersion_60_s"] == pytest.approx(2 - 2 / 525600)
+    assert found["most_in_1_s"] == 2
+    file.write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n0,5,5\n1e12,5,5\n")
+    assert run(["trace", "show", str(file)]) == 2
+    assert "arrivals over 1e+12 s; expected at most 1e+09 s" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from mappers.map_workload import map_workload
 from mappers.planner.tiers import Move, PlacementResult, Stay, faults, place_over_tiers
 from simulator.planned import PosedPlacement, Replay, pose_placement, replay
 from simulator.road import simulate
-from workloads.errors import InputError
+from workloads.errors import InfeasibleError, InputError
 from workloads.models.catalogue import model
 from workloads.models.lower import lower
 from workloads.models.stored_formats import stored_formats
@@ -91,6 +91,26 @@ def test_seventy_billion_parameters_on_a_card_a_host_and_a_drive() -> None:
         sum(held.tensor[stay.tensor].bytes for stay in result.plan.stays if stay.tier == "nvme") if result.plan else 0
     )
     assert run.latency_s > drive / machine.tiers["nvme"].read_bandwidth_bytes_per_s
+
+
+def test_what_is_read_in_part_stays_off_the_drive_where_the_host_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the simple rule has no plan: 128 GB hold GPT-2; 1 MB holds nothing beside its parameters, which come first.
+
+    Keys and values of 512 tokens, 12 layers of 2 x 768 numbers of 2 bytes, are 18.9 MB.
+    """
+
+    def refuse(*_: object) -> None:
+        raise InfeasibleError("no room", 2, 1, "bytes")
+
+    monkeypatch.setattr("simulator.planned.problem.plan_memory", refuse)
+    for ddr, empty in (("128 GB", "nvme"), ("1 MB", "ddr")):
+        machine = system("rtx-4090", "tiers.gddr.capacity=200 MB", f"tiers.ddr.capacity={ddr}")
+        described = model("GPT-2")
+        lowered = lower(described, Decode(1, 512), stored_formats(described), devices=1)
+        posed = pose_placement(map_workload(lowered, machine), machine)
+        assert posed.fixed_bytes["gddr"] == 0
+        assert posed.fixed_bytes[empty] == 0
+        assert sum(posed.fixed_bytes.values()) >= 12 * 2 * 768 * 2 * 512
 
 
 def test_layers_as_intervals_agree_too() -> None:

@@ -55,6 +55,39 @@ def test_what_reading_changed_is_said() -> None:
     assert notes("sharegpt.json").startswith("tokens are an estimate: one for each 4 bytes of UTF-8 text begun")
 
 
+def test_priorities_where_a_user_added_them(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(
+        "TIMESTAMP,ContextTokens,GeneratedTokens,priority\n2023-11-16 18:17:04,10,2,7\n2023-11-16 18:17:03,20,3,0\n"
+    )
+    (tmp_path / "t.jsonl").write_text(
+        '{"timestamp": 1000, "input_length": 10, "output_length": 2, "priority": 7}\n'
+        '{"timestamp": 0, "input_length": 20, "output_length": 3, "priority": 0}\n'
+    )
+    for name, kind, again in (("t.csv", "vidur", "again.csv"), ("t.jsonl", "mooncake", "again.jsonl")):
+        found = read_requests(tmp_path / name)
+        assert found.priority is not None
+        assert found.priority.tolist() == [0, 7]  # sorted with their requests
+        (tmp_path / again).write_text(trace_text(found, kind))
+        twice = read_requests(tmp_path / again)
+        assert twice.priority is not None
+        assert twice.priority.tolist() == [0, 7]
+    (tmp_path / "t.jsonl").write_text(
+        '{"timestamp": 1000, "input_length": 10, "output_length": 2, "priority": 7}\n'
+        '{"timestamp": 0, "input_length": 20, "output_length": 3}\n'
+    )
+    with pytest.raises(InputError, match="priority on 1 of 2 lines"):
+        read_requests(tmp_path / "t.jsonl")
+    assert read_requests(SAMPLES / "vidur.csv").priority is None
+
+
+def test_names_of_columns_in_quotes(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('"num_prefill_tokens","num_decode_tokens"\n"30","4"\n')
+    found = read_trace_file(tmp_path / "t.csv")
+    assert (found.format, found.trace.prompt_tokens.tolist(), found.trace.output_tokens.tolist()) == (
+        "vidur", [30], [4]
+    )  # fmt: skip
+
+
 def test_prefixes_of_mooncake() -> None:
     trace = read_requests(SAMPLES / "mooncake.jsonl")
     assert trace.block_tokens == 512

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mappers.planner.allocation import allocate, faults
+from mappers.planner.allocation import AllocationProblem, allocate, faults
 from mappers.planner.allocation.mip import allocate_by_mip
+from mappers.planner.allocation.problem import Buffer, Gap
 from tests.mappers.planner.allocation.exhaustive import lowest_peak, random_problem, rectangle_cut
 from workloads.errors import InputError
 
@@ -19,6 +20,16 @@ def test_small_problems_are_solved_to_the_lowest_peak() -> None:
             assert (seed, result.status, result.peak_bytes) == (seed, "proved_optimal", lowest)
             assert result.offsets is not None
             assert faults(problem, result.offsets, lowest) == []
+
+
+def test_a_buffer_without_bytes_beside_windows() -> None:
+    # From time 1 on, a holds only its byte 0; b lies above that byte, from 1 to 5.
+    whole = Buffer("a", 0, 2, 4, gaps=(Gap(1, 2, (0, 1)),))
+    problem = AllocationProblem("windows", (whole, Buffer("b", 1, 3, 4), Buffer("none", 0, 2, 0, pinned=2)))
+    result = allocate_by_mip(problem)
+    assert (result.status, result.peak_bytes) == ("proved_optimal", 5)
+    assert result.offsets == (0, 1, 2)
+    assert allocate(problem).peak_bytes == 5
 
 
 @pytest.mark.slow

@@ -28,6 +28,11 @@ def test_lifetimes_are_places_in_the_trace() -> None:
     assert problem.buffers == (Buffer("a", 0, 2, 8), Buffer("b", 1, 4, 16), Buffer("a#2", 3, 5, 4))
 
 
+def test_an_id_that_comes_back_takes_no_other_s_name() -> None:
+    problem = problem_of(parse_requests("malloc a#2 8\nmalloc a 4\nfree a\nmalloc a 2\n"), "t")
+    assert problem.buffers == (Buffer("a#2", 0, 4, 8), Buffer("a", 1, 2, 4), Buffer("a#3", 3, 4, 2))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
