@@ -42,6 +42,7 @@ def serve(
     kv: Annotated[
         str, Text(metavar="KIND", help="paged:16, contiguous:max, pages:2MiB, prefix:16, paged:16+ddr...")
     ] = "paged:16",
+    relay: Annotated[bool, Text("--relay", help="Read once what all running sequences share; --kv prefix.")] = False,
     kv_share: Annotated[float, Text(help="Of a device's memory, for weights and KV.")] = 0.9,
     kv_format: Annotated[str | None, Text(help="Storage format of keys and values: fp8_e4m3, int4_g128...")] = None,
     weights: Annotated[str | None, Text(help="Storage format of the weights.")] = None,
@@ -58,7 +59,9 @@ def serve(
     slo_ttft: Annotated[str | None, Text(metavar="TIME", help="Goodput: the first token within this, '1 s'.")] = None,
     slo_tpot: Annotated[str | None, Text(metavar="TIME", help="Goodput: further ones within this, '50 ms'.")] = None,
     price: Annotated[float | None, Text(help="Of one device for an hour, in any currency.")] = None,
-    fidelity: Annotated[str, Text(help="Depth of the model: roofline, mapped or kernel.")] = "roofline",
+    fidelity: Annotated[
+        str | None, Text(help="roofline, mapped or kernel; kernel when left out, where the system runs any.")
+    ] = None,
     software: Annotated[str | None, Text(help="Kernel fidelity: the engine and version whose kernels run.")] = None,
     changes: Annotated[
         list[str] | None, Text("--set", metavar="PATH=VALUE", help="Change the system: tiers.hbm.capacity='96 GB'.")
@@ -88,6 +91,7 @@ def serve(
         scheduler=scheduler,
         policy=policy,
         preemption=preemption,
+        relay=relay,
         batch=batch,
         token_budget=token_budget,
         kv=kv,

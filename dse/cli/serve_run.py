@@ -17,12 +17,14 @@ from dse.cli.simulate import choose_model, choose_system
 from dse.cli.stopping import stoppable
 from hw.spec.quantity import BANDWIDTH, SECONDS, Dimension, parse_quantity
 from hw.spec.system import System
+from mappers.kernels.software import DEFAULT_SOFTWARE
 from mappers.map_workload import FIDELITIES
 from simulator.serving.cost import ResidentStepCost, step_cost
 from simulator.serving.disaggregated import KvLink, Pool, serve_disaggregated
 from simulator.serving.engine import first_requests, serve
 from simulator.serving.kv.choice import kv_memory
 from simulator.serving.kv.memory import KvMemory
+from simulator.serving.kv.prefix import PrefixMemory
 from simulator.serving.kv.sizes import KvSizes, kv_sizes
 from simulator.serving.kv.tiered import TieredMemory
 from simulator.serving.metrics import Objectives, summary
@@ -73,6 +75,7 @@ class ServeOptions:
     scheduler: str = "chunked"
     policy: str = "fcfs"
     preemption: str = "recompute"
+    relay: bool = False
     batch: int = 128
     token_budget: int = 2048
     kv: str = "paged:16"
@@ -86,7 +89,7 @@ class ServeOptions:
     slo_ttft: str | None = None
     slo_tpot: str | None = None
     price: float | None = None
-    fidelity: str = "roofline"
+    fidelity: str | None = None
     software: str | None = None
     changes: tuple[str, ...] = ()
 
@@ -109,6 +112,7 @@ class ServeRun:
             "devices": self.objectives.devices,
             "trace": self.result.name,
             "fidelity": self.options.fidelity,
+            "software": (self.options.software or DEFAULT_SOFTWARE) if self.options.fidelity == "kernel" else None,
         }
         found = summary(self.result, self.objectives)
         if self.model.max_positions is not None:
@@ -163,12 +167,12 @@ def serve_run(
     options: ServeOptions, stop: Callable[[], bool], progress: Callable[[int, int, float], None] | None = None
 ) -> ServeRun:
     """Resolve the options and simulate. ``progress`` is told requests that ended, all requests, simulated seconds."""
-    if options.fidelity not in FIDELITIES:
-        raise unknown_name("fidelity", options.fidelity, FIDELITIES, field="--fidelity")
     if options.routing not in ROUTINGS:
         raise unknown_name("routing", options.routing, ROUTINGS, field="--routing")
     prompts, replicas = _pools(options)
-    scheduler = Scheduler(options.scheduler, options.batch, options.token_budget, options.policy, options.preemption)
+    scheduler = Scheduler(
+        options.scheduler, options.batch, options.token_budget, options.policy, options.preemption, options.relay
+    )
     objectives = Objectives(
         _quantity(options.slo_ttft, SECONDS, "--slo-ttft"), _quantity(options.slo_tpot, SECONDS, "--slo-tpot"),
         options.price,
@@ -178,6 +182,8 @@ def serve_run(
     bandwidth = _quantity(options.kv_link, BANDWIDTH, "--kv-link")
     model = choose_model(options.model)
     system = choose_system(options.system, options.changes, None)
+    fidelity = _fidelity(options, system)
+    options = replace(options, fidelity=fidelity)
     parallel = Parallel(system.devices if options.tp is None else options.tp, options.pp, options.ep)
     formats = stored_formats(model)
     if options.kv_format is not None:
@@ -193,7 +199,7 @@ def serve_run(
         parallel=parallel,
         formats=formats,
         policy=None if changed is None else changed.policy,
-        fidelity=options.fidelity,
+        fidelity=fidelity,
         software=options.software,
     )
     sizes = kv_sizes(model, formats, parallel.tensor)
@@ -204,7 +210,7 @@ def serve_run(
         room *= parallel.stage_devices / parallel.replica_devices / _fullest_stage(model, formats, parallel)
     else:
         sizes = changed.sizes(sizes)
-        home, room = kv_room(model, stage, formats, changed.policy, options.kv_share, options.fidelity)
+        home, room = kv_room(model, stage, formats, changed.policy, options.kv_share, fidelity)
 
     def memory() -> KvMemory:
         return kv_memory(
@@ -218,6 +224,10 @@ def serve_run(
         )
 
     _check_parking(options, memory())
+    if options.relay and not isinstance(memory(), PrefixMemory):
+        raise InputError(f"sequences share nothing in --kv {options.kv}", "--kv prefix:16 beside it", "--relay")
+    if options.relay and changed is not None:
+        raise InputError("a policy of its own beside it", "--relay without --offload", "--relay")
 
     def told(ended: int, now_s: float) -> None:
         if progress is not None:
@@ -239,6 +249,16 @@ def serve_run(
     devices = parallel.replica_devices * (prompts + replicas)
     idle_w = _idle_power_w(stage)
     return ServeRun(options, model, system, result, replace(objectives, devices=devices, idle_power_w=idle_w))
+
+
+def _fidelity(options: ServeOptions, system: System) -> str:
+    """As asked for; else kernel, where the system says what kernels are cut for and no policy asks the road."""
+    if options.fidelity is None:
+        kernels = any(engine.units is not None for engine in system.engines.values())
+        return "kernel" if kernels and not options.offload else "roofline"
+    if options.fidelity not in FIDELITIES:
+        raise unknown_name("fidelity", options.fidelity, FIDELITIES, field="--fidelity")
+    return options.fidelity
 
 
 class _Progress:

@@ -26,7 +26,8 @@ _COLUMNS = ("mean", "p50", "p90", "p99", "max")
 def print_summary(found: Mapping[str, Any]) -> None:
     """Print the document of a run: what was served, latencies, rates, memory and where the time went."""
     typer.echo(
-        f"{found['model']} on {found['devices']} x {found['system']}, {found['fidelity']} fidelity\n"
+        f"{found['model']} on {found['devices']} x {found['system']}, {found['fidelity']} fidelity"
+        f"{', kernels of ' + found['software'] if found['software'] else ''}\n"
         f"{found['trace']}: {found['completed']:,} of {found['requests']:,} requests served in "
         f"{seconds_text(found['simulated_s'])}\n"
     )

@@ -157,7 +157,7 @@ def one_step(
         run.now_s += wait_s
         run.parts_s["kv wait"] = run.parts_s.get("kv wait", 0.0) + wait_s
     if chunks or decoding:
-        execute(run, running, chunks, decoding, cost, memory)
+        execute(run, running, chunks, decoding, cost, memory, scheduler.relay)
 
 
 def take_in(
@@ -222,6 +222,7 @@ def execute(
     decoding: list[GoldenRequest],
     cost: StepCost,
     memory: KvMemory,
+    relay: bool,
 ) -> None:
     """One step of the model, and the tokens it makes."""
     ending = [request for request, tokens in chunks if request.prefilled + tokens == request.to_prefill]
@@ -235,6 +236,7 @@ def execute(
         len(decoding),
         sum(request.prompt + request.generated for request in decoding),
         tuple(sorted(away.items())),
+        memory.shared_tokens if relay and len(decoding) > 1 else 0,
     )
     time = cost.step(batch)
     run.now_s += time.seconds

@@ -266,6 +266,7 @@ class Replica:
             decodes,
             self._decoding.context if decodes else 0,
             self._room.away([number for number, _ in chunks], decodes > 0),
+            self._shared(decodes),
         )
         self._start(decodes > 0)
         time = self.cost.step(batch)
@@ -276,6 +277,10 @@ class Replica:
             state.done[number] += tokens
             if state.done[number] == state.target[number]:
                 self._prompt_done(number)
+
+    def _shared(self, decodes: int) -> int:
+        """Tokens of the contexts of ``decodes`` that are read once; alone there is nothing to share."""
+        return self._room.memory.shared_tokens if self.scheduler.relay and decodes > 1 else 0
 
     def _prompt_done(self, number: int) -> None:
         state = self.state
@@ -302,7 +307,8 @@ class Replica:
             cut_s = min(cut_s, self.state.arrival_s[self._coming[0]])
         if self._kept:
             cut_s = min(cut_s, self._kept[0][0])
-        batch = StepBatch((), 0, len(decoding.members), decoding.context, self._room.away((), True))
+        decodes = len(decoding.members)
+        batch = StepBatch((), 0, decodes, decoding.context, self._room.away((), True), self._shared(decodes))
         count, time = steps_until(self.cost.decode_run, batch, most, cut_s - self.now_s, self._step_s)
         last = self._extend_until(first + count)
         if last < first + count:

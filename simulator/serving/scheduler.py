@@ -29,6 +29,9 @@ class Scheduler:
     sequences need room that is not there, the last in that order loses its keys and values and computes them again
     (``recompute``), or is moved out and back (``park``; recomputed where the memory has no place to move it to).
 
+    With ``relay`` the first tokens that all running sequences share in the KV memory are read once for all that decode
+    (RelayAttention, ACL 2024), not once for each.
+
     ``max_batch`` (sequences) and ``token_budget`` (new tokens of one step) default to vLLM's (vllm/config/scheduler.py:
     DEFAULT_MAX_NUM_SEQS 128, DEFAULT_MAX_NUM_BATCHED_TOKENS 2048; version 0.13).
     """
@@ -38,6 +41,7 @@ class Scheduler:
     token_budget: int = 2048
     policy: str = "fcfs"
     preemption: str = "recompute"
+    relay: bool = False
 
     def __post_init__(self) -> None:
         for field, valid in (("batching", BATCHINGS), ("policy", POLICIES), ("preemption", PREEMPTIONS)):

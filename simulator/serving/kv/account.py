@@ -26,6 +26,11 @@ class Account:
             return self._held_tokens * self.sizes.token_bytes
         return sum(self.sizes.kept_bytes(tokens) for tokens in self._tokens.values())
 
+    @property
+    def shared_tokens(self) -> int:
+        """Every sequence has keys and values of its own."""
+        return 0
+
     def park(self, sequence: int) -> float | None:  # noqa: ARG002
         """There is no other tier."""
         return None

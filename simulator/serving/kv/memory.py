@@ -41,6 +41,11 @@ class KvMemory(Protocol):
         """Bytes of keys and values that running sequences have there: ``used`` less what is lost or only kept."""
         ...
 
+    @property
+    def shared_tokens(self) -> int:
+        """First tokens that all running sequences have in common, and that are here once."""
+        ...
+
     def admit(self, sequence: int, tokens: int, longest_tokens: int, blocks: Sequence[int] = ()) -> Grant | None:
         """Room for a new sequence's first ``tokens`` tokens, or None for now.
 
@@ -66,5 +71,8 @@ class KvMemory(Protocol):
         ...
 
     def away_tokens(self, sequence: int) -> tuple[tuple[str, int], ...]:
-        """Tokens of a running sequence that lie in other tiers and are read from there, by tier."""
+        """Tokens of a running sequence that lie in other tiers and are read from there, by tier.
+
+        They change only when the sequence itself is admitted, extended or brought back.
+        """
         ...

@@ -48,11 +48,43 @@ def test_the_document(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_first_token_of_a_request_alone_takes_its_prefill() -> None:
     run_alone = serve_run(
-        ServeOptions("llama-3-8b", "a100-80gb-sxm", "azure-conversation-like:1", token_budget=1 << 20), lambda: False
+        ServeOptions(
+            "llama-3-8b", "a100-80gb-sxm", "azure-conversation-like:1", token_budget=1 << 20, fidelity="roofline"
+        ),
+        lambda: False,
     )
     prompt = int(run_alone.result.prompt_tokens[0])
     prefill = step_cost(model("llama-3-8b"), load_system("a100-80gb-sxm")).step(StepBatch(((prompt, 0),), 1))
     assert run_alone.result.ttft_s[0] == pytest.approx(prefill.seconds)
+
+
+def test_kernels_where_the_system_runs_any(capsys: pytest.CaptureFixture[str]) -> None:
+    found = document(capsys, *SERVE, "--requests", "azure-conversation-like:2")
+    assert (found["fidelity"], found["software"]) == ("kernel", "vllm-0.24")
+    asked = ["serve", "--model", "gpt-2", "--system", "xeon-ddr5", "--requests", "azure-conversation-like:2"]
+    found = document(capsys, *asked)
+    assert (found["fidelity"], found["software"]) == ("roofline", None)
+
+
+def test_a_shared_prompt_is_read_once(tmp_path: Path) -> None:
+    """Eight requests at once share 4,096 of 4,608 prompt tokens, and decode together."""
+    file = tmp_path / "shared.jsonl"
+    rows = [
+        {"timestamp": 0, "input_length": 4608, "output_length": 64, "hash_ids": [*range(8), 8 + number]}
+        for number in range(8)
+    ]
+    file.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    options = ServeOptions("llama-2-7b", "a100-80gb-sxm", str(file), kv="prefix:16", fidelity="roofline")
+    apart, once = (serve_run(replace(options, relay=relay), lambda: False).result for relay in (False, True))
+    # With all eight decoding a step reads seven of the eight shared parts less, 512 KiB a token.
+    saved_s = 7 * 4096 * 524_288 / 2.039e12
+    steps = 63
+    assert apart.last_s.max() - once.last_s.max() == pytest.approx(steps * saved_s, rel=0.15)
+
+
+def test_relay_needs_a_memory_that_shares(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*FEW, "--relay"]) == 2
+    assert "--relay: sequences share nothing in --kv paged:16; expected --kv prefix:16" in capsys.readouterr().err
 
 
 def test_every_option_changes_something(capsys: pytest.CaptureFixture[str]) -> None:

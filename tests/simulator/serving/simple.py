@@ -33,6 +33,8 @@ class LinearCost:
         return self._time(steps, batch.decodes * steps, read, batch)
 
     def _time(self, steps: int, tokens: int, read: int, batch: StepBatch) -> StepTime:
+        if batch.shared_context:
+            read -= steps * (batch.decodes - 1) * batch.shared_context
         away = steps * sum(tokens for _, tokens in batch.context_away)
         parts = {"step": self.step_s * steps, "tokens": self.token_s * tokens, "context": self.context_s * read}
         parts["away"] = self.away_s * away
@@ -103,6 +105,11 @@ class BlockMemory:
         self.has[sequence] = self.parked.pop(sequence)
         assert self.park_s is not None
         return Grant(blocks * self.block_tokens, 0, self.park_s)
+
+    @property
+    def shared_tokens(self) -> int:
+        """Nothing is shared."""
+        return 0
 
     def away_tokens(self, sequence: int) -> tuple[tuple[str, int], ...]:
         assert sequence in self.has

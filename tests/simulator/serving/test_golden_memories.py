@@ -71,6 +71,7 @@ def test_equal_to_the_twin(kind: str, trace: RequestTrace, blocks: int, data: st
         data.draw(st.integers(most, 300)),
         data.draw(st.sampled_from(POLICIES)),
         data.draw(st.sampled_from(PREEMPTIONS)),
+        data.draw(st.booleans()),
     )
     room = float(blocks * 16 * 16)
     memory = MEMORIES[kind](room)
