@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from hw.spec.quantity import BYTES, parse_quantity
 from workloads.errors import InputError
 
 __all__ = ["bytes_of", "count_of"]
@@ -21,12 +20,18 @@ def bytes_of(text: str, option: str, *, least: int = 1, most: int = 2**60) -> in
     (4096, 512)
     """
     try:
-        size = int(text) if text.strip().isdecimal() and len(text) < 20 else parse_quantity(text, BYTES)
+        size = int(text) if text.strip().isdecimal() and len(text) < 20 else _with_unit(text)
     except InputError as error:
         raise replace(error, field=option) from None
     if size != int(size) or not least <= size <= most:
         raise InputError(f"found {text}", f"a whole number of bytes, {least} to {most:,}", option)
     return int(size)
+
+
+def _with_unit(text: str) -> float:
+    from hw.spec.quantity import BYTES, parse_quantity  # brings pydantic, which plain numbers do without
+
+    return parse_quantity(text, BYTES)
 
 
 def count_of(text: str, option: str, expected: str) -> int:

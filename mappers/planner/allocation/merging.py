@@ -165,7 +165,8 @@ def merge_buffers(
     pool = _Pool(problem, ceiling, tolerance, most_chance, seed)
     pool.run()
     merged = {int(box) for box in np.flatnonzero(pool.alive)}
-    boxes = sorted(merged | {i for i in range(pool.n) if i not in _inside(pool, merged)})
+    inside = {place for box in merged for place, _ in pool.parts(box)}
+    boxes = sorted(merged | (set(range(pool.n)) - inside))
     buffers = [
         problem.buffers[box]
         if box < pool.n
@@ -179,7 +180,3 @@ def merge_buffers(
     ]
     parts = tuple(pool.parts(box) for box in boxes)
     return Merged(AllocationProblem(problem.name, tuple(buffers)), parts)
-
-
-def _inside(pool: _Pool, boxes: set[int]) -> set[int]:
-    return {place for box in boxes for place, _ in pool.parts(box)}
