@@ -15,7 +15,7 @@ from typing import Literal
 from hw.spec.system import System
 from mappers.planner.placement import MemoryPlan, PlannedRun
 from simulator.collections.steps import LayerVisit, Unrolled
-from simulator.engine import Dependency, Execution, ResourceUse, Segment, Task, TaskGraph, TaskRun
+from simulator.engine import Dependency, Execution, Segment, Task, TaskGraph, TaskRun, resource_uses
 from simulator.schedule import Schedule, TaskOrigin
 from simulator.transport import Slowness, as_stated, transfer_demands, transfer_energy_j, transfer_latency_s
 
@@ -151,7 +151,7 @@ def execute_sequence(graph: TaskGraph, order: Sequence[int]) -> Execution:
                 held[engine] += run.finish_s - run.start_s
             latency_s = max(latency_s, run.finish_s)
         finished.append(done)
-    return Execution(graph, tuple(runs), (), latency_s, _uses(graph, held, latency_s))
+    return Execution(graph, tuple(runs), (), latency_s, resource_uses(graph, held, latency_s))
 
 
 def _wire(task: Task) -> _Wired:
@@ -203,26 +203,3 @@ def _perform(
         task, segment, repetition, start, finish + task.overhead_s, tuple(served), waited_for, waited_on,
         abs(queued - ready),
     )  # fmt: skip
-
-
-def _uses(graph: TaskGraph, held: dict[str, float], latency_s: float) -> dict[str, ResourceUse]:
-    busy = dict.fromkeys(held, 0.0)
-    amount = dict.fromkeys(held, 0.0)
-    unit: dict[str, str] = {}
-    for segment in graph.segments:
-        for task in segment.tasks:
-            for demand in task.demands:
-                busy[demand.resource] += demand.seconds * segment.repeat
-                amount[demand.resource] += demand.amount * segment.repeat
-                unit[demand.resource] = demand.unit
-    return {
-        resource.name: ResourceUse(
-            resource,
-            busy[resource.name],
-            held[resource.name],
-            amount[resource.name],
-            unit.get(resource.name, "B"),
-            busy[resource.name] / latency_s if latency_s else 0.0,
-        )
-        for resource in graph.resources
-    }

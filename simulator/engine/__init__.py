@@ -6,7 +6,7 @@
 """
 
 from simulator.engine.execute import execute
-from simulator.engine.execution import Execution, Interval, ResourceUse, SteadySpan, TaskRun
+from simulator.engine.execution import Execution, Interval, ResourceUse, SteadySpan, TaskRun, resource_uses
 from simulator.engine.graph import (
     Buffer,
     Demand,
@@ -41,4 +41,5 @@ __all__ = [
     "occupancy",
     "peak_bytes",
     "require_capacity",
+    "resource_uses",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from simulator.engine.execution import Execution, ResourceUse, SteadySpan, TaskRun
+from simulator.engine.execution import Execution, SteadySpan, TaskRun, resource_uses
 from simulator.engine.graph import Segment, TaskGraph
 from simulator.engine.repetition import Arrivals, simulate_repetition
 from simulator.engine.steady import cycles_to_skip, history_needed, move_on, steady_cycle
@@ -27,7 +27,9 @@ def execute(graph: TaskGraph, *, unroll: bool = False) -> Execution:
         run.segment(segment)
     finishes = [done.finish_s for done in run.runs] + [span.end_s for span in run.spans]
     latency_s = max(finishes, default=0.0)
-    return Execution(graph, tuple(run.runs), tuple(run.spans), latency_s, _uses(graph, run, latency_s))
+    return Execution(
+        graph, tuple(run.runs), tuple(run.spans), latency_s, resource_uses(graph, _held_seconds(run), latency_s)
+    )
 
 
 class _Run:
@@ -158,31 +160,6 @@ def _record(wiring: TaskWiring, segment: str, repetition: int, times: Sequence[f
         waited_on,
         abs(free - ready),
     )
-
-
-def _uses(graph: TaskGraph, run: _Run, latency_s: float) -> dict[str, ResourceUse]:
-    """Totals per resource: demands are counted, not simulated, so that skipped repetitions count exactly."""
-    busy = {resource.name: 0.0 for resource in graph.resources}
-    amount: dict[str, float] = dict.fromkeys(busy, 0)
-    unit: dict[str, str] = {}
-    for segment in graph.segments:
-        for task in segment.tasks:
-            for demand in task.demands:
-                busy[demand.resource] += demand.seconds * segment.repeat
-                amount[demand.resource] += demand.amount * segment.repeat
-                unit[demand.resource] = demand.unit
-    held = _held_seconds(run)
-    return {
-        resource.name: ResourceUse(
-            resource,
-            busy[resource.name],
-            held.get(resource.name, 0.0),
-            amount[resource.name],
-            unit.get(resource.name, "B"),
-            busy[resource.name] / latency_s if latency_s else 0.0,
-        )
-        for resource in graph.resources
-    }
 
 
 def _held_seconds(run: _Run) -> dict[str, float]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 from simulator.engine.graph import Resource, Task, TaskGraph
 
-__all__ = ["Execution", "Interval", "ResourceUse", "SteadySpan", "TaskRun"]
+__all__ = ["Execution", "Interval", "ResourceUse", "SteadySpan", "TaskRun", "resource_uses"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,3 +181,30 @@ class Execution:
         for part in self._parts():
             grouped.setdefault(part.segment, []).append(part)
         return grouped
+
+
+def resource_uses(graph: TaskGraph, held_s: Mapping[str, float], latency_s: float) -> dict[str, ResourceUse]:
+    """Totals per resource: demands are counted, not simulated, so that skipped repetitions count exactly.
+
+    ``held_s`` says how long tasks held a resource without using it up.
+    """
+    busy = {resource.name: 0.0 for resource in graph.resources}
+    amount: dict[str, float] = dict.fromkeys(busy, 0)
+    unit: dict[str, str] = {}
+    for segment in graph.segments:
+        for task in segment.tasks:
+            for demand in task.demands:
+                busy[demand.resource] += demand.seconds * segment.repeat
+                amount[demand.resource] += demand.amount * segment.repeat
+                unit[demand.resource] = demand.unit
+    return {
+        resource.name: ResourceUse(
+            resource,
+            busy[resource.name],
+            held_s.get(resource.name, 0.0),
+            amount[resource.name],
+            unit.get(resource.name, "B"),
+            busy[resource.name] / latency_s if latency_s else 0.0,
+        )
+        for resource in graph.resources
+    }
