@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import time
 from pathlib import Path
 
 import numpy as np
@@ -262,14 +261,3 @@ def test_mooncake_is_dense_and_quantised() -> None:
     assert found.trace.blocks is not None
     firsts = list(dict.fromkeys(block for ids in found.trace.blocks for block in ids))
     assert firsts == list(range(182_790))
-
-
-def test_a_hundred_thousand_rows_a_second(tmp_path: Path) -> None:
-    """On one core of a machine of its own it is three times as many; the bound leaves room for a busy one."""
-    row = "2023-11-16 18:17:{:02d}.{:07d},{},{}\r\n"
-    lines = [row.format(index // 2000, index % 2000, 1 + index % 7000, 1 + index % 900) for index in range(100_000)]
-    file = tmp_path / "long.csv"
-    file.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\r\n" + "".join(lines), newline="")
-    started = time.process_time()
-    assert len(read_requests(file)) == 100_000
-    assert time.process_time() - started < 1.0
