@@ -132,7 +132,7 @@ def simulate(
     if cycle is not None:
         notes += cycle.wear_notes(laid_out.written_bytes, execution.latency_s)
     energy = {name: joules / steps * system.devices for name, joules in laid_out.energy_j.items() if joules}
-    energy["static"] = _static_power_w(system) * latency_s
+    energy["static"] = system.idle_power_w * latency_s
     return Result(
         model=model.name,
         system=system.name,
@@ -158,12 +158,6 @@ def simulate(
         plan=plan,
         execution=execution,
     )
-
-
-def _static_power_w(system: System) -> float:
-    """Idle power of all devices; what is shared stands once."""
-    tiers = sum(tier.static_power_w * (1 if tier.shared else system.devices) for tier in system.tiers.values())
-    return system.devices * system.static_power_w + tiers
 
 
 def _op_rows(mapped: MappedWorkload, plan: MemoryPlan) -> Iterator[OpRow]:

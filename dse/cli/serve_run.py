@@ -247,8 +247,9 @@ def serve_run(
     else:
         result = serve(trace, cost, memory(), scheduler, stop=stop, progress=told)
     devices = parallel.replica_devices * (prompts + replicas)
-    idle_w = _idle_power_w(stage)
-    return ServeRun(options, model, system, result, replace(objectives, devices=devices, idle_power_w=idle_w))
+    return ServeRun(
+        options, model, system, result, replace(objectives, devices=devices, idle_power_w=stage.idle_power_w)
+    )
 
 
 def _fidelity(options: ServeOptions, system: System) -> str:
@@ -369,9 +370,3 @@ def _link(system: System, parallel: Parallel, sizes: KvSizes, bandwidth: float |
             raise InputError(f"{system.name} has no fabric", "a bandwidth, such as '50 GB/s'", "--kv-link")
         bandwidth = system.fabric.bandwidth_bytes_per_s * parallel.replica_devices
     return KvLink(bandwidth, latency_s, sizes.kept_bytes, layers)
-
-
-def _idle_power_w(system: System) -> float:
-    """Of all devices of a replica; what they share stands once."""
-    tiers = sum(tier.static_power_w * (1 if tier.shared else system.devices) for tier in system.tiers.values())
-    return system.devices * system.static_power_w + tiers

@@ -222,6 +222,12 @@ class System(Component):
         check_system(self)
         return self
 
+    @property
+    def idle_power_w(self) -> float:
+        """Idle power of all devices; what they share stands once."""
+        tiers = sum(tier.static_power_w * (1 if tier.shared else self.devices) for tier in self.tiers.values())
+        return self.devices * self.static_power_w + tiers
+
     def components(self) -> Iterator[tuple[str, Component]]:
         """Every component with its dotted path, the system itself first."""
         yield "", self

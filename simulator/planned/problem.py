@@ -101,16 +101,10 @@ def pose_placement(
         tuple(_routes(system, order)),
         tuple(_timed(mapped, system, intervals, on_demand)),
         tuple(tensors),
-        static_power_w=_static_power_w(system),
+        static_power_w=system.idle_power_w / system.devices,
     )
     frozen = {key: tuple(fetches) for key, fetches in on_demand.items()}
     return PosedPlacement(problem, system, mapped, intervals, frozen, fixed)
-
-
-def _static_power_w(system: System) -> float:
-    """One device's idle power, and its share of what is shared."""
-    tiers = sum(tier.static_power_w / (system.devices if tier.shared else 1) for tier in system.tiers.values())
-    return system.static_power_w + tiers
 
 
 def _pieces(tensor: Tensor, count: int) -> Iterator[Tensor]:

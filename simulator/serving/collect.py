@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from simulator.serving.replica import Replica
 from simulator.serving.result import ServingResult, Timeline
 
-__all__ = ["collect", "raise_if_nothing_fits", "timeline_of"]
+__all__ = ["collect", "counting", "raise_if_nothing_fits", "timeline_of"]
+
+
+def counting(progress: Callable[[int, float], None] | None, *, ended: int = 0) -> Callable[[int, float], None]:
+    """What replicas tell a request's number and time when it ends: ``progress`` is told how many have."""
+
+    def on_finish(_number: int, now_s: float) -> None:
+        nonlocal ended
+        ended += 1
+        if progress is not None:
+            progress(ended, now_s)
+
+    return on_finish
 
 
 def collect(

@@ -87,10 +87,7 @@ class ResidentStepCost:
         self._chunks: dict[tuple[int, int, int], _StageParts] = {}
         self._single_chunks: dict[tuple[int, int], Sequence[tuple[float, float]]] = {}
         self._none: Sequence[tuple[float, float]] = [(0.0, 0.0)] * len(self._stages)
-        system = ops.system
-        devices = self.parallel.replica_devices
-        tiers = [tier.static_power_w * (1 if tier.shared else devices) for tier in system.tiers.values()]
-        self._static_w = devices * system.static_power_w + sum(tiers)
+        self._static_w = ops.system.model_copy(update={"devices": self.parallel.replica_devices}).idle_power_w
 
     def with_host(self, host: Host) -> ResidentStepCost:
         """The same costs beside another host; what has been worked out of kernels serves both."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.serving.collect import collect, raise_if_nothing_fits
+from simulator.serving.collect import collect, counting, raise_if_nothing_fits
 from simulator.serving.kv.memory import KvMemory
 from simulator.serving.replica import Replica
 from simulator.serving.replicas import Router, route
@@ -90,15 +90,8 @@ def serve_disaggregated(
     firsts = np.array([senders[where].state.first_s[number] for where, number in placed])
     more = np.flatnonzero((trace.output_tokens > 1) & ~np.isnan(firsts))
     order = more[np.argsort(sent_s[more], kind="stable")]
-    ended = len(trace) - len(order)
-
-    def on_finish(_number: int, now_s: float) -> None:
-        nonlocal ended
-        ended += 1
-        if progress is not None:
-            progress(ended, now_s)
-
-    receivers = [Replica(decode.cost, memory, scheduler, on_finish=on_finish) for memory in decode.memories]
+    told = counting(progress, ended=len(trace) - len(order))
+    receivers = [Replica(decode.cost, memory, scheduler, on_finish=told) for memory in decode.memories]
     there: list[tuple[int, int]] = []
     if len(order):
         handed_over = _reordered(trace, order, sent_s[order] + link.latency_s)

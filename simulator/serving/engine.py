@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from simulator.serving.collect import collect, raise_if_nothing_fits
+from simulator.serving.collect import collect, counting, raise_if_nothing_fits
 from simulator.serving.kv.memory import KvMemory
 from simulator.serving.replica import Replica
 from simulator.serving.result import ServingResult
@@ -37,24 +37,15 @@ def serve(
     begun_s = time.perf_counter()
     trace = trace if until is None else first_requests(trace, until)
     interrupted = False
-    ended = 0
-
-    def on_finish(_number: int, now_s: float) -> None:
-        nonlocal ended
-        ended += 1
-        if progress is not None:
-            progress(ended, now_s)
 
     def asked() -> bool:
         nonlocal interrupted
         interrupted = stop is not None and stop()
         return interrupted
 
-    replica = Replica(cost, memory, scheduler or Scheduler(), on_finish=on_finish)
-    priority = [0] * len(trace) if trace.priority is None else trace.priority.tolist()
-    columns = (trace.arrival_s.tolist(), trace.prompt_tokens.tolist(), trace.output_tokens.tolist(), priority)
-    for number, (arrival_s, prompt, output, rank) in enumerate(zip(*columns, strict=True)):
-        replica.submit(arrival_s, prompt, output, rank, () if trace.blocks is None else trace.blocks[number])
+    replica = Replica(cost, memory, scheduler or Scheduler(), on_finish=counting(progress))
+    for row in trace.rows():
+        replica.submit(*row)
     replica.advance(stop=asked)
     raise_if_nothing_fits([replica])
     placed = [(0, number) for number in range(len(trace))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from simulator.serving.collect import collect, raise_if_nothing_fits
+from simulator.serving.collect import collect, counting, raise_if_nothing_fits
 from simulator.serving.kv.memory import KvMemory
 from simulator.serving.replica import Replica
 from simulator.serving.result import ServingResult
@@ -75,15 +75,8 @@ def serve_replicas(
     begun_s = time.perf_counter()
     if not memories:
         raise InputError("no memory", "one for each replica", "memories")
-    ended = 0
-
-    def on_finish(_number: int, now_s: float) -> None:
-        nonlocal ended
-        ended += 1
-        if progress is not None:
-            progress(ended, now_s)
-
-    replicas = [Replica(cost, memory, scheduler or Scheduler(), on_finish=on_finish) for memory in memories]
+    told = counting(progress)
+    replicas = [Replica(cost, memory, scheduler or Scheduler(), on_finish=told) for memory in memories]
     placed, interrupted = route(trace, replicas, Router(routing, len(replicas)), stop)
     raise_if_nothing_fits(replicas)
     wall_s = time.perf_counter() - begun_s
@@ -104,12 +97,9 @@ def route(
     Requests that were not handed in before the stop go to the first replica, which does not run them. ``on_place`` is
     told each request and its replica, before it runs; ``first_s`` is given where first tokens were made elsewhere.
     """
-    priority = [0] * len(trace) if trace.priority is None else trace.priority.tolist()
-    columns = (trace.arrival_s.tolist(), trace.prompt_tokens.tolist(), trace.output_tokens.tolist(), priority)
     placed: list[tuple[int, int]] = []
     stopped = False
-    for number, (arrival_s, prompt, output, rank) in enumerate(zip(*columns, strict=True)):
-        blocks = () if trace.blocks is None else trace.blocks[number]
+    for number, (arrival_s, prompt, output, rank, blocks) in enumerate(trace.rows()):
         stopped = stopped or (stop is not None and not number & 63 and stop())
         where = 0
         if not stopped:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,3 +54,10 @@ class RequestTrace:
 
     def __len__(self) -> int:
         return len(self.arrival_s)
+
+    def rows(self) -> Iterator[tuple[float, int, int, int, Sequence[int]]]:
+        """Arrival, prompt and output tokens, priority (0 without) and blocks (none without) of each request."""
+        priority = [0] * len(self) if self.priority is None else self.priority.tolist()
+        blocks: Sequence[Sequence[int]] = [()] * len(self) if self.blocks is None else self.blocks
+        columns = (self.arrival_s.tolist(), self.prompt_tokens.tolist(), self.output_tokens.tolist(), priority, blocks)
+        yield from zip(*columns, strict=True)
