@@ -223,11 +223,7 @@ def serve_run(
             prefix_tokens=trace.block_tokens,
         )
 
-    _check_parking(options, memory())
-    if options.relay and not isinstance(memory(), PrefixMemory):
-        raise InputError(f"sequences share nothing in --kv {options.kv}", "--kv prefix:16 beside it", "--relay")
-    if options.relay and changed is not None:
-        raise InputError("a policy of its own beside it", "--relay without --offload", "--relay")
+    _check_memory(options, memory())
 
     def told(ended: int, now_s: float) -> None:
         if progress is not None:
@@ -340,8 +336,12 @@ def _room_bytes(options: ServeOptions, system: System, parallel: Parallel, cost:
     return home, each * parallel.replica_devices
 
 
-def _check_parking(options: ServeOptions, memory: KvMemory) -> None:
-    """Raises `InputError` where sequences are to be moved out and have no tier, or have one that nothing moves to."""
+def _check_memory(options: ServeOptions, memory: KvMemory) -> None:
+    """Raises `InputError` where options ask of the memory what it cannot do, or it has tiers that nothing moves to."""
+    if options.relay and not isinstance(memory, PrefixMemory):
+        raise InputError(f"sequences share nothing in --kv {options.kv}", "--kv prefix:16 beside it", "--relay")
+    if options.relay and options.offload:
+        raise InputError("a policy of its own beside it", "--relay without --offload", "--relay")
     tiers, parks = isinstance(memory, TieredMemory), options.preemption == "park"
     if parks and not tiers:
         raise InputError(f"--kv {options.kv} has no tier to move sequences to", "such as paged:16+ddr", "--preemption")
