@@ -1,0 +1,1 @@
+"""Arithmetic units: integers, floating point, and the functions softmax needs."""

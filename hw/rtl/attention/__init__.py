@@ -1,0 +1,1 @@
+"""Attention units: online softmax, PE arrays, integer rows, and the filters before them."""

@@ -1,0 +1,1 @@
+"""Units that read number formats: dequantisation and dot products in the format itself."""

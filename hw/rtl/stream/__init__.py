@@ -1,0 +1,1 @@
+"""Streams: buffers, queues and arbiters of valid/ready beats."""
