@@ -48,6 +48,9 @@ class Unit(Generic[P]):
     contract: Callable[[P], CycleContract]
     component: str
     numerics: str
+    in_order: Callable[[P, Streams, Mapping[str, list[int]]], Streams] | None = None
+    """For a unit whose outputs depend on the order of acceptance: the output beats, given the cycles in which each
+    input's beats were accepted; ``golden`` then only says how many there are."""
     variants: tuple[Mapping[str, Any], ...] = ()
     """Parameters, beside the defaults, that the regression runs."""
     formal: ReducedWidths | None = None

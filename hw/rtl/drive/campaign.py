@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,13 +99,15 @@ def packed(unit: Unit[Any], p: Any, job: Job, expected: Streams) -> Packed:
     )
 
 
-def run_jobs_in_amaranth(unit: Unit[Any], p: Any, jobs: Sequence[Packed]) -> list[Trace]:
-    """`JobRunner` of Amaranth's own simulator."""
+def run_jobs_in_amaranth(unit: Unit[Any], p: Any, jobs: Sequence[Packed], *, waves: Path | None = None) -> list[Trace]:
+    """`JobRunner` of Amaranth's own simulator; waves go into the folder ``waves``."""
     from hw.rtl.drive.amaranth_sim import run_in_amaranth  # the hardware library is optional
 
     streams = unit.streams(p)
     ins, outs = ([s.name for s in side(streams)] for side in (inputs_of, outputs_of))
-    return run_in_amaranth(unit.build(p), ins, outs, jobs)
+    if waves is not None:
+        waves.mkdir(parents=True, exist_ok=True)
+    return run_in_amaranth(unit.build(p), ins, outs, jobs, waves and waves / f"{unit.name}.vcd")
 
 
 def run_campaign(
@@ -143,16 +146,21 @@ def _check(
     result.cases += 1
     result.cycles += trace.cycles
     failures = [f"{job.name}: {fault}" for fault in trace.faults]
+    before = expected
+    if unit.in_order is not None:
+        expected = unit.in_order(p, job.inputs, promised.accepted)
+        before = unit.in_order(p, job.inputs, promised.accepted_before_reset or promised.accepted)
     for stream in outputs_of(unit.streams(p)):
-        wanted = stream.pack(expected[stream.name])
-        for got, whole in ((trace.outputs[stream.name], True), (trace.before_reset.get(stream.name, []), False)):
+        runs = ((trace.outputs, expected, True), (trace.before_reset, before, False))
+        for words, right_beats, whole in runs:
+            got, wanted = words.get(stream.name, []), stream.pack(right_beats[stream.name])
             result.beats += len(got)
             pairs = zip(got, wanted, strict=False)
             wrong = [number for number, (a, b) in enumerate(pairs) if a != b]
             missing = abs(len(got) - len(wanted)) if whole else max(0, len(got) - len(wanted))
             result.mismatches += len(wrong) + missing
             if wrong:
-                seen, right = (stream.unpack([words[wrong[0]]]) for words in (got, wanted))
+                seen, right = (stream.unpack([side[wrong[0]]]) for side in (got, wanted))
                 failures.append(f"{job.name}: beat {wrong[0]} of {stream.name} is {seen}, expected {right}")
             elif missing:
                 failures.append(f"{job.name}: {len(got)} beats of {stream.name}, expected {len(wanted)}")

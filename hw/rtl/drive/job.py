@@ -51,15 +51,19 @@ class Packed:
 
 @dataclass
 class Trace:
-    """What was seen: ``accepted`` and ``given`` are the cycles of the transfers of each stream since the last reset,
-    ``outputs`` the words given, ``before_reset`` those given before a reset; ``handshakes`` one integer a cycle, a bit
-    for each ready of an input and valid of an output; ``faults`` what broke the rules of streams."""
+    """What was seen: ``accepted`` and ``given`` are the cycles of the transfers of each stream since the last reset.
+
+    ``outputs`` are the words given; ``before_reset`` those given, and ``accepted_before_reset`` when others were
+    accepted, before a reset. ``handshakes`` is one integer a cycle, a bit for each ready of an input and valid of an
+    output; ``faults`` say what broke the rules of streams.
+    """
 
     cycles: int = 0
     accepted: dict[str, list[int]] = field(default_factory=dict)
     given: dict[str, list[int]] = field(default_factory=dict)
     outputs: dict[str, list[int]] = field(default_factory=dict)
     before_reset: dict[str, list[int]] = field(default_factory=dict)
+    accepted_before_reset: dict[str, list[int]] = field(default_factory=dict)
     handshakes: list[int] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
@@ -77,6 +81,7 @@ class Neighbours:
         self.offering = dict.fromkeys(self.counts, False)
         self.held: dict[str, int | None] = dict.fromkeys(self.job.expected)
         self.trace.before_reset, self.trace.outputs = self.trace.outputs, {name: [] for name in self.job.expected}
+        self.trace.accepted_before_reset = self.trace.accepted
         self.trace.accepted = {name: [] for name in self.counts}
         self.trace.given = {name: [] for name in self.job.expected}
         self.quiet = 0
