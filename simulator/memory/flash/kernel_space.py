@@ -16,7 +16,7 @@ __all__ += ["plane_of", "set_home", "set_page", "take_page"]
 USER_READ, MERGE_READ, MAP_READ, MAP_MERGE, MOVE_READ, USER_WRITE, MAP_WRITE, MOVE_WRITE, ERASE = range(9)
 FULL = 2
 _Q_MOVE_READ, _Q_ERASE = 1, 6
-_MOVED, _COLD = 2, 3
+_DATA, _MAPPING, _MOVED, _COLD = range(4)
 
 
 @part
@@ -164,7 +164,8 @@ def collect(s, tx, blk, m, plane):  # type: ignore[no-untyped-def]
 @part
 def _room(s, blk, plane, kept):  # type: ignore[no-untyped-def]
     """Pages that moves may still be promised, ``kept`` free blocks left out."""
-    return s.pages - blk[s.open[plane, _MOVED]].written + (s.pool[plane] - kept) * s.pages
+    left = s.pages - blk[s.open[plane, _MOVED]].written if s.open[plane, _MOVED] >= 0 else 0
+    return left + (s.pool[plane] - kept) * s.pages
 
 
 @part
@@ -212,12 +213,23 @@ def level(s, tx, blk, m, plane, erases):  # type: ignore[no-untyped-def]
 
 
 @part
+def _may_open(s, blk, plane, use):  # type: ignore[no-untyped-def]
+    """Whether a block is free; for mapping pages one beyond what moves have been promised."""
+    if s.pool[plane] == 0:
+        return False
+    return use != _MAPPING or s.moving[plane] <= _room(s, blk, plane, s.levelling[plane] + 1)
+
+
+@part
 def take_page(s, tx, blk, m, plane, use, owner):  # type: ignore[no-untyped-def]
     """The next page of the block open for ``use``; when that fills another is opened, and collection looked at.
 
-    For cold data a block is only opened when there is some.
+    For cold data, and where no block may be had, one is only opened when a page is wanted: an erase may end before. A
+    mapping page then goes beside user data, whose writes wait while so few blocks are free.
     """
-    if use == _COLD and s.open[plane, use] < 0:
+    if use == _MAPPING and s.open[plane, use] < 0 and s.open[plane, _DATA] >= 0 and not _may_open(s, blk, plane, use):
+        use = _DATA
+    if s.open[plane, use] < 0:
         open_block(s, blk, plane, use)
     block = s.open[plane, use]
     page = blk[block].written
@@ -228,7 +240,7 @@ def take_page(s, tx, blk, m, plane, use, owner):  # type: ignore[no-untyped-def]
     m[s.p2l + ppa] = owner
     if page + 1 == s.pages:
         blk[block].open = 0
-        if use == _COLD:
+        if use == _COLD or not _may_open(s, blk, plane, use):
             s.open[plane, use] = -1
         else:
             open_block(s, blk, plane, use)

@@ -27,7 +27,9 @@
 * Collection. In a plane with few free blocks the block with the fewest valid pages is emptied and erased, its pages
   moved to a block of their own: of all blocks, or of log2(blocks) different ones drawn at random, free ones among them,
   if one of those would free a page. Blocks that are open, in use by an operation, or collected already are passed over.
-  User writes wait while free blocks are fewer still. The free block erased least often is opened next.
+  User writes wait while free blocks are fewer still. The free block erased least often is opened next: as soon as the
+  one before is full, or, where none is free then, when the next page is wanted and an erase has freed one. Mapping
+  pages leave the blocks that moves have been promised, and go beside user data meanwhile.
 * Wear levelling, where the drive has it. When a block has been erased, and more than so many times more than the full
   block of its plane erased least often, that one is emptied too, one at a time in a plane, into the free block erased
   most often; what is left of that is for the next such block. One free block is kept for it meanwhile.

@@ -67,8 +67,15 @@ class Table:
         plane.open[use] = min(name for erases, name in free if erases == most) if use == "cold" else min(free)[1]
         plane.blocks[plane.open[use]].state = "open"
 
+    def may_open(self, number: int, use: str) -> bool:
+        """Whether a block is free; for mapping pages one beyond what moves have been promised."""
+        plane = self.planes[number]
+        return plane.pool > 0 and (use != "map" or plane.moving <= self.room(number, kept=plane.levelling + 1))
+
     def take_page(self, number: int, use: str, owner: tuple[str, int]) -> tuple[int, int, int]:
         plane = self.planes[number]
+        if use == "map" and use not in plane.open and "data" in plane.open and not self.may_open(number, use):
+            use = "data"
         if use not in plane.open:
             self.open_block(number, use)
         name = plane.open[use]
@@ -79,7 +86,7 @@ class Table:
         self.where[owner] = place
         if len(block.owners) == self.pages:
             block.state = "closed"
-            if use == "cold":
+            if use == "cold" or not self.may_open(number, use):
                 del plane.open[use]
             else:
                 self.open_block(number, use)
@@ -127,7 +134,8 @@ class Table:
     def room(self, number: int, *, kept: int) -> int:
         """Pages that moves may still be promised, ``kept`` free blocks left out."""
         plane = self.planes[number]
-        return self.pages - len(plane.blocks[plane.open["moved"]].owners) + (plane.pool - kept) * self.pages
+        left = self.pages - len(plane.blocks[plane.open["moved"]].owners) if "moved" in plane.open else 0
+        return left + (plane.pool - kept) * self.pages
 
     def level(self, number: int, erases: int) -> bool:
         """A block has been erased for the ``erases``-th time: move what lies in the least erased one, if it should."""
