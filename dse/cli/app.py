@@ -11,6 +11,7 @@ from dse.cli.cascade import app as cascade_app
 from dse.cli.experts import experts
 from dse.cli.memory import app as memory_app
 from dse.cli.plan import app as plan_app
+from dse.cli.rtl import app as rtl_app
 from dse.cli.serve import serve
 from dse.cli.trace import app as trace_app
 
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.add_typer(cascade_app)
 app.add_typer(memory_app)
 app.add_typer(plan_app)
+app.add_typer(rtl_app)
 app.add_typer(trace_app)
 
 app.command()(serve)

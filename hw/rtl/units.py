@@ -62,4 +62,5 @@ def _read(name: str, text: str, kind: type) -> Any:
     try:
         return kind(text)
     except ValueError:
-        raise InputError(f"{text!r} is no {kind.__name__}", f"a value like {kind.__name__}", name) from None
+        wanted = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
+        raise InputError(f"found {text!r}", wanted, name) from None

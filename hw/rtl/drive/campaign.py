@@ -14,7 +14,8 @@ from hw.rtl.drive.job import Job, Packed, Trace, play_contract
 from hw.rtl.ports import Streams, beat_count, inputs_of, outputs_of
 from hw.rtl.unit import Unit
 
-__all__ = ["CampaignResult", "JobRunner", "draw_jobs", "packed", "run_campaign", "run_jobs_in_amaranth"]
+__all__ = ["CampaignResult", "JobRunner", "contract_jobs", "draw_jobs", "packed", "run_campaign"]
+__all__ += ["run_jobs", "run_jobs_in_amaranth"]
 
 JobRunner = Callable[[Unit[Any], Any, Sequence[Packed]], list[Trace]]
 """Runs packed jobs on the unit with those parameters in some simulator."""
@@ -86,6 +87,17 @@ def draw_jobs(unit: Unit[Any], p: Any, seed: int, beats: int) -> list[Job]:
     return jobs + [Job(f"{cut.name} at {at}", inputs, cut.offers, cut.takes, at) for at in (3, 11, 29)]
 
 
+def contract_jobs(unit: Unit[Any], p: Any, seed: int, cases: int) -> list[Job]:
+    """``cases`` runs of random length among random neighbours; every fourth flows freely, for the closed form."""
+    rng = np.random.default_rng(seed)
+    jobs = []
+    for case in range(cases):
+        inputs = unit.stimulus(p, rng, int(2 ** rng.uniform(0, 6.5)))
+        flow = (1.0, 1.0) if case % 4 == 0 else (float(rng.uniform(0.05, 1.0)), float(rng.uniform(0.05, 1.0)))
+        jobs.append(_job(unit, p, f"case {case}", inputs, rng, flow))
+    return jobs
+
+
 def packed(unit: Unit[Any], p: Any, job: Job, expected: Streams) -> Packed:
     """``job`` in words."""
     streams = unit.streams(p)
@@ -120,9 +132,14 @@ def run_campaign(
     simulator: str = "amaranth",
     runner: JobRunner = run_jobs_in_amaranth,
 ) -> CampaignResult:
-    """Draw, run and check; nothing is raised for what fails: it is in the result."""
+    """Draw jobs, run and check them; nothing is raised for what fails: it is in the result."""
     result = CampaignResult(unit.name, settings, seed, simulator)
-    jobs = draw_jobs(unit, p, seed, beats)
+    run_jobs(unit, p, draw_jobs(unit, p, seed, beats), result, runner)
+    return result
+
+
+def run_jobs(unit: Unit[Any], p: Any, jobs: Sequence[Job], result: CampaignResult, runner: JobRunner) -> None:
+    """Run ``jobs`` and add what is found of them to ``result``."""
     golden = [unit.golden(p, job.inputs) for job in jobs]
     work = [packed(unit, p, job, expected) for job, expected in zip(jobs, golden, strict=True)]
     begun = time.perf_counter()
@@ -137,7 +154,6 @@ def run_campaign(
             _check_closed_form(contract.cycles(**contract.shape(job.inputs)), job, trace, result)
         for name, hit in unit.coverage(p, job.inputs, expected).items():
             result.coverage[name] = result.coverage.get(name, False) or hit
-    return result
 
 
 def _check(

@@ -20,6 +20,7 @@ from typing import Any
 from hw.rtl.drive.campaign import JobRunner, run_jobs_in_amaranth
 from hw.rtl.drive.cocotb_files import JOBS, TRACES
 from hw.rtl.drive.job import Packed, Trace
+from hw.rtl.flow.verilog import emit
 from hw.rtl.unit import Unit
 from workloads.errors import InputError, unknown_name
 
@@ -81,11 +82,9 @@ def run_in_cocotb(
     unit: Unit[Any], p: Any, jobs: Sequence[Packed], *, simulator: str = "icarus", waves: Path | None = None
 ) -> list[Trace]:
     """The traces of ``jobs``. RuntimeError with the end of the simulator's log where it does not come through."""
-    from amaranth.back import verilog  # the hardware libraries are optional
-
     with tempfile.TemporaryDirectory(prefix="tiercade-rtl-") as folder:
         source = Path(folder) / f"{_TOP}.v"
-        source.write_text(verilog.convert(unit.build(p), name=_TOP, strip_internal_attrs=True))
+        source.write_text(emit(unit, p, _TOP))
         return run_verilog(source, jobs, simulator=simulator, waves=waves)
 
 
