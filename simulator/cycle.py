@@ -4,7 +4,8 @@ The mapped operation stays as it is; its time at the home port grows by what the
 rate for the operation's streams (`simulator.memory.op_streams`). Sequential transfers between tiers go at what the
 devices and protocols at both ends and between leave for one stream; pieces that lie apart (cache blocks, gathered rows)
 at what is left for such pieces. Products of an engine inside a memory take what its device takes for them
-(`simulator.memory.inside`). Engines, tiers and links that name no device stay at their stated rates.
+(`simulator.memory.inside`), those of an engine of hardware units the cycles of their contract (`simulator.units`).
+Engines, tiers and links that name no device stay at their stated rates.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from simulator.memory.op_streams import op_demands, piece_bytes
 from simulator.memory.tier_services import TierService, drive_services, tier_services
 from simulator.memory.traffic import SEQUENTIAL_BYTES, Demand
 from simulator.transport import Slowness
+from simulator.units import UnitService
 from workloads.errors import InputError
 from workloads.phases import Phase
 from workloads.workload import Op, Operand, Role, Workload
@@ -48,11 +50,13 @@ class CycleService:
     tiers: Mapping[str, TierService]
     links: Mapping[str, LinkType]
     engines: Mapping[str, InsideService]
+    units: Mapping[str, UnitService]
     roles: Mapping[str, Role]
     phase: Phase
     assign: Assign
     used: dict[str, list[float]] = field(default_factory=dict)
     inside: dict[str, Served] = field(default_factory=dict)
+    counted: dict[str, list[float]] = field(default_factory=dict)
 
     def workload(self, mapped: MappedWorkload) -> MappedWorkload:
         """Every operation of ``mapped`` at the rate its home tier serves it."""
@@ -61,7 +65,10 @@ class CycleService:
             for name, layer in mapped.layers.items()
         }
         computed = {
-            f"{name}.{op}" for name, layer in mapped.layers.items() for op, at in layer.ops.items() if self._served(at)
+            f"{name}.{op}"
+            for name, layer in mapped.layers.items()
+            for op, at in layer.ops.items()
+            if self._served(at) or self._counted(at)
         }
         left = ((reason, tuple(op for op in names if op not in computed)) for reason, names in mapped.at_roofline)
         at_roofline = tuple((reason, names) for reason, names in left if names)
@@ -70,6 +77,10 @@ class CycleService:
     def _served(self, mapped: MappedOp) -> bool:
         """Whether an engine's device computes the operation."""
         return self._main(mapped) in self.engines and any(products(mapped.op))
+
+    def _counted(self, mapped: MappedOp) -> bool:
+        """Whether hardware units compute the operation, by their contract."""
+        return any(share.engine in self.units for share in mapped.shares) and any(products(mapped.op))
 
     def _main(self, mapped: MappedOp) -> str:
         """The engine of the operation's contractions, which decides how the home tier is seen; it comes first."""
@@ -80,6 +91,8 @@ class CycleService:
         """One operation as its memory serves it, never faster than it was; inside a memory, as its device computes."""
         if self._served(mapped):
             return self._inside(mapped, mapped.shares[0])
+        if self._counted(mapped):
+            mapped = replace(mapped, shares=tuple(self._by_contract(mapped, share) for share in mapped.shares))
         service = self.tiers.get(mapped.home)
         if service is None or self.system.engines[self._main(mapped)].home_bandwidth_bytes_per_s is not None:
             return mapped
@@ -118,6 +131,17 @@ class CycleService:
             inside_bytes=stays,
             port_s=turns * sum(answer.port_s for answer in answers),
         )
+
+    def _by_contract(self, mapped: MappedOp, share: EngineShare) -> EngineShare:
+        """The part of an operation that hardware units compute, in the cycles that their contract promises."""
+        if share.engine not in self.units:
+            return share
+        op, turns = mapped.op, sharers(self.system, mapped.home)
+        rest = share.operations - op.work.contraction
+        seconds = turns * sum(self.units[share.engine].seconds(product) for product in products(op))
+        seconds += turns * max(0.0, rest) / self.system.engines[share.engine].throughput(VECTOR_FORMAT)
+        self.counted.setdefault(share.engine, []).append(share.seconds / seconds)
+        return replace(share, seconds=seconds)
 
     def slowness(self, op: Op, operand: Operand) -> Slowness:
         """How much longer than in order tiers and links take for the pieces that ``operand`` lies in."""
@@ -159,6 +183,9 @@ class CycleService:
         for name, longest in self.inside.items():
             took = f"{longest.seconds * 1e6:,.1f} us"
             lines.append(f"{name}: {self.engines[name]}; longest product {took}: {longest.why}")
+        for name, shares in self.counted.items():
+            low, high = min(shares), max(shares)
+            lines.append(f"{name}: {self.units[name]}; operations at {low:.3f} to {high:.3f} of its peak")
         return lines
 
     def wear_notes(self, written_bytes: Mapping[str, float], latency_s: float) -> list[str]:
@@ -180,7 +207,8 @@ def cycle_service(system: System, workload: Workload, assign: Assign = fastest_e
     """The devices behind the parts of ``system``; raises `InputError` where there are none, or none that fit."""
     tiers, links = tier_services(system), _links(system)
     engines = engine_services(system, tiers)
-    if not tiers and not engines:
+    units = {name: UnitService(engine.rtl) for name, engine in system.engines.items() if engine.rtl is not None}
+    if not tiers and not engines and not units:
         storing = next((name for name, tier in system.tiers.items() if tier.kind in _STORING_KINDS), "NAME")
         expected = f"tiers.{storing}.device=DEVICE and tiers.{storing}.channels=COUNT, as in 'tiercade list devices'"
         raise InputError(f"no part of {system.name} names a device", expected, "fidelity")
@@ -198,7 +226,7 @@ def cycle_service(system: System, workload: Workload, assign: Assign = fastest_e
         carried[name] = carried[name].model_copy(update={"bandwidth_bytes_per_s": left})
     roles: dict[str, Role] = {tensor.name: tensor.role for layer, _ in workload.layers() for tensor in layer.stored}
     served = system.model_copy(update={"tiers": slowed, "links": carried})
-    return CycleService(served, tiers, links, engines, roles, workload.phase, assign)
+    return CycleService(served, tiers, links, engines, units, roles, workload.phase, assign)
 
 
 _AGREEMENT = 0.15  # between a link's stated bandwidth and its protocol's line rate

@@ -12,7 +12,7 @@ import numpy as np
 from hw.rtl.contract import CycleContract
 from hw.rtl.ports import Stream, Streams
 
-__all__ = ["ReducedWidths", "Unit"]
+__all__ = ["ReducedWidths", "Unit", "Work"]
 
 P = TypeVar("P")
 
@@ -23,6 +23,23 @@ class ReducedWidths:
 
     settings: Mapping[str, Any]
     why: str = ""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a unit does of a product of matrices: each accepted beat multiplies and adds ``macs`` pairs.
+
+    ``computed`` is the compute format (a name of `workloads.formats`) whose contractions run on it. ``beats`` names the
+    keyword of the contract's closed form that counts beats.
+    """
+
+    macs: int
+    computed: str
+    beats: str = "beats"
+
+    def shape(self, dots: int, length: int) -> dict[str, int]:
+        """The closed form's keywords for ``dots`` dot products of ``length`` pairs, one after another."""
+        return {self.beats: dots * -(-length // self.macs)}
 
 
 @dataclass(frozen=True)
@@ -56,6 +73,8 @@ class Unit(Generic[P]):
     formal: ReducedWidths | None = None
     """Reduced widths at which the stream rules are proved; None: the defaults."""
     formal_depth: int = 12
+    work: Callable[[P], Work] | None = None
+    """Of units that compute dot products, one beat after another: what a beat does; None for all others."""
     synthesis: tuple[Mapping[str, Any], ...] = field(default=({},))
     """Parameters at which area and path are kept as a baseline, and over which cost is fitted."""
 

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PositiveInt, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, WithJsonSchema, model_validator
 
 from hw.spec.checks import check_system
 from hw.spec.component import Component
@@ -30,6 +30,7 @@ from hw.spec.quantity import (
     PowerOrZero,
     SecondsOrZero,
 )
+from hw.spec.rtl_engine import RtlUnits, with_unit_fields
 from workloads.documents import describe
 from workloads.errors import InputError
 from workloads.formats import storage_format
@@ -54,6 +55,11 @@ def _plain_name(name: str) -> str:
         return name
     expected = "a name of at most 40 letters, digits, '-' and '_' that starts with a letter"
     raise field_error(InputError(f"found {describe(name)}", expected))
+
+
+def _listed(value: Any) -> Any:
+    """A list as a tuple: past a validator that fills in fields, pydantic no longer sees that it came from a file."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 # No dots: the names stand in dotted paths. Not too long: they stand in tables.
@@ -86,6 +92,9 @@ class Engine(Component):
     An engine that runs kernels of a library says what they are cut for: ``units`` equal processors that each take one
     tile of the output at a time (streaming multiprocessors, compute units), their ``clock``, and the ``architecture``
     whose kernels it runs ("ampere", "hopper"). Only kernel fidelity looks at them (`mappers.kernels`).
+
+    An engine may be described by the hardware units it is built of, ``rtl`` (`hw.spec.rtl_engine`), instead of by its
+    rates. Cycle fidelity then counts its cycles by their contract.
     """
 
     kind: Literal["matrix", "vector", "cpu", "near-memory", "in-storage", "in-memory"]
@@ -96,12 +105,18 @@ class Engine(Component):
     beside: bool = False
     energy_j_per_op: dict[FormatName, EnergyPerOperation] = Field(default_factory=dict, alias="energy")
     array: Array | None = None
-    buffers: tuple[str, ...] = ()
+    buffers: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     device: str | None = Field(None, min_length=1)
     channels: PositiveInt | None = None
     units: PositiveInt | None = None
     clock_hz: Frequency | None = Field(None, alias="clock")
     architecture: str | None = Field(None, min_length=1)
+    rtl: RtlUnits | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive(cls, given: Any) -> Any:
+        return with_unit_fields(given)
 
     def throughput(self, format_name: str) -> float:
         """Peak operations per second in ``format_name``, or in the listed format that stands in for it.

@@ -12,7 +12,7 @@ import numpy as np
 
 from hw.rtl.contract import PipelineContract
 from hw.rtl.ports import Field, Stream, Streams
-from hw.rtl.unit import ReducedWidths, Unit
+from hw.rtl.unit import ReducedWidths, Unit, Work
 from workloads.errors import InputError
 
 __all__ = ["UNIT", "IntDot"]
@@ -101,5 +101,6 @@ UNIT = Unit(
     numerics="exact: two's complement, nothing is rounded or saturated",
     variants=({"lanes": 4, "width": 4, "beats": 16}, {"lanes": 1, "width": 16, "beats": 3}),
     formal=ReducedWidths({"lanes": 2, "width": 4, "beats": 4}, "control and handshake do not depend on the width"),
+    work=lambda p: Work(p.lanes, "int4" if p.width <= 4 else "int8" if p.width <= 8 else "int16"),
     synthesis=({}, {"lanes": 4}, {"lanes": 16}, {"width": 4}),
 )

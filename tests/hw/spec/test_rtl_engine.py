@@ -1,0 +1,84 @@
+"""Engines described by the hardware units they are built of, and the time their contracts give operations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hw.rtl.arith.int_dot_model import UNIT, IntDot
+from hw.spec.load import dump_system, load_system, override
+from hw.spec.rtl_engine import DERIVED_FROM_UNIT
+from hw.spec.system import System
+from simulator.memory.inside import Product
+from simulator.units import UnitService
+from workloads.errors import InputError
+
+MACHINE = """\
+name: near
+engines:
+  dots:
+    kind: near-memory
+    home: ddr
+    rtl: {unit: int-dot, settings: {lanes: 16}, copies: 64, clock: 500 MHz}
+tiers:
+  ddr: {kind: dram, capacity: 4 GB, read_bandwidth: 25 GB/s, write_bandwidth: 25 GB/s}
+"""
+
+
+def machine(tmp_path: Path, text: str = MACHINE) -> System:
+    file = tmp_path / "near.yaml"
+    file.write_text(text)
+    return load_system(file)
+
+
+def test_throughput_comes_from_the_unit(tmp_path: Path) -> None:
+    # 64 copies of 16 multiply-adds every cycle of 2 ns: 64 x 16 x 2 / 2 ns = 1.024 Tera-operations a second.
+    engine = machine(tmp_path).engines["dots"]
+    assert engine.throughput_ops_per_s == {"int8": pytest.approx(1.024e12)}
+    assert str(engine.sources["throughput"]) == DERIVED_FROM_UNIT
+
+
+def test_settings_change_it_and_a_written_machine_reads_the_same(tmp_path: Path) -> None:
+    found = machine(tmp_path)
+    wider = override(found, ["engines.dots.rtl.settings.lanes=32"])
+    assert wider.engines["dots"].throughput_ops_per_s["int8"] == pytest.approx(2.048e12)
+    again = tmp_path / "again.yaml"
+    again.write_text(dump_system(wider))
+    assert load_system(again) == wider
+
+
+def test_a_stated_throughput_stands(tmp_path: Path) -> None:
+    text = MACHINE.replace("    rtl:", "    throughput: {int8: 5 GOP/s}\n    rtl:")
+    assert machine(tmp_path, text).engines["dots"].throughput_ops_per_s == {"int8": pytest.approx(5e9)}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ("int-dot", "int-dt", "engines.dots.rtl.unit"),
+        ("int-dot", "fifo", "engines.dots.rtl.unit"),
+        ("lanes: 16", "lanes: 0", "engines.dots.rtl.settings.lanes"),
+        ("lanes: 16", "lane: 16", "engines.dots.rtl.unit"),
+        ("clock: 500 MHz", "copies: 3", "engines.dots.rtl"),
+    ],
+)
+def test_broken_units_are_said(tmp_path: Path, old: str, new: str, field: str) -> None:
+    with pytest.raises(InputError) as caught:
+        machine(tmp_path, MACHINE.replace(old, new))
+    assert caught.value.field is not None
+    assert caught.value.field.startswith(field)
+    assert caught.value.line is not None
+
+
+def test_seconds_are_those_of_the_contract(tmp_path: Path) -> None:
+    """1,000 rows of 100 columns times 2 vectors: 2,000 dot products, 32 on the busiest of 64 copies (31.25), each of
+    7 beats of 16 lanes (6.25); 224 beats and 3 cycles of latency at 2 ns."""
+    rtl = machine(tmp_path).engines["dots"].rtl
+    assert rtl is not None
+    service = UnitService(rtl)
+    product = Product(1000, 100, 2, 1.0, 8, grows=False)
+    assert service.seconds(product) == pytest.approx((32 * 7 + 3) * 2e-9)
+    assert rtl.contract == UNIT.contract(IntDot(lanes=16))
+    # Never faster than the peak.
+    assert service.seconds(product) >= 2 * 1000 * 100 * 2 / rtl.operations_per_s
