@@ -39,7 +39,7 @@ def list_units(json: Json = False) -> None:
 
 
 @app.command("test")
-def test_units(
+def regress(
     units: Units = None,
     settings: Settings = None,
     beats: Annotated[int, typer.Option(help="Random beats of each unit, beside its corners.")] = 4000,

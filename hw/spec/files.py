@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_origin
 
 import yaml
+from pydantic import ValidationError
 
 from hw.spec.component import Component
 from workloads.documents import Document, parse_yaml_value, read_document
 from workloads.errors import InputError, nearest_name, unknown_name
-from workloads.validation import annotation_at, validate
+from workloads.validation import annotation_at, validate, validation_error
 
-__all__ = ["dump", "json_schema", "load", "plain", "preset_names", "with_settings"]
+__all__ = ["dump", "json_schema", "load", "plain", "preset_names", "with_settings", "with_values"]
 
 Root = TypeVar("Root", bound=Component)
 
@@ -82,6 +83,20 @@ def with_settings(
         return validate(model, Document("", values, {}))
     except InputError as error:
         raise InputError(error.problem, error.expected, error.field, nearest=error.nearest) from None
+
+
+def with_values(
+    root: Root, values: Mapping[str, Any], expanded: Callable[[str, dict[str, Any]], tuple[str, ...]]
+) -> Root:
+    """`with_settings` for numbers in SI units: ``{"tiers.hbm.read_bandwidth": 2e12}``, in YAML's names."""
+    model, inside = type(root), root.model_dump(by_alias=True, exclude_defaults=True)
+    for path, value in values.items():
+        for full_path in expanded(path, inside):
+            _set(model, inside, full_path, value)
+    try:
+        return model.model_validate(inside)
+    except ValidationError as error:
+        raise validation_error(error, Document("", inside, {}), model) from None
 
 
 def _sources_last(value: Any) -> Any:

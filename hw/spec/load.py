@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hw.spec import files
 from hw.spec.system import System
 
-__all__ = ["dump_system", "load_system", "override", "system_json_schema", "system_names"]
+__all__ = ["dump_system", "load_system", "override", "override_values", "system_json_schema", "system_names"]
 
 _PRESETS = Path(__file__).parent / "presets"
 
@@ -45,6 +45,11 @@ def override(system: System, settings: Iterable[str]) -> System:
     by the user". Raises `InputError` with the path as its field.
     """
     return files.with_settings(system, settings, _expanded, "tiers.hbm.capacity=96 GB")
+
+
+def override_values(system: System, values: Mapping[str, Any]) -> System:
+    """`override` with numbers in SI units: ``{"tiers.hbm.bandwidth": 2e12, "devices": 4}``."""
+    return files.with_values(system, values, _expanded)
 
 
 def _expanded(path: str, plain: dict[str, Any]) -> tuple[str, ...]:

@@ -1,0 +1,214 @@
+"""A space file: a base machine, workloads with weights, parameters and what they set, limits and objectives."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from dse.space.codec import Codec
+from dse.space.expression import Expression, parse_expression
+from dse.space.parameter import Parameter, Value, number_of
+from workloads.documents import read_document
+from workloads.errors import InputError, unknown_name
+from workloads.validation import field_error, validate
+
+__all__ = ["ERROR_METRICS", "METRICS", "SERVING_METRICS", "Base", "Constraint", "Quantity", "Space", "WorkloadSpec"]
+__all__ += ["load_space"]
+
+FormatField = Literal["weights", "activations", "kv_cache", "compute", "experts"]
+
+METRICS = ("latency_s", "tokens_per_s", "energy_j", "power_w", "peak_bytes")
+"""What is known of every workload of a design that was simulated, by the workload's name and a dot, and of all of them
+together: latency and energy summed by weight, tokens over that latency, power their quotient, the largest peak."""
+
+SERVING_METRICS = ("ttft_p50_s", "ttft_p99_s", "tpot_p50_s", "tpot_p99_s")
+"""Of workloads that serve a request trace, besides."""
+
+ERROR_METRICS = ("weights_error", "kv_cache_error")
+"""Root mean square error over root mean square of standard normal values stored in the design's formats."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Base(_Part):
+    """What every design starts from: a system (a name, or a file beside the space), formats and policies."""
+
+    system: str
+    formats: dict[Literal["weights", "activations", "kv_cache", "compute", "experts"], str] = Field(
+        default_factory=dict
+    )
+    policy: list[str] = Field(default_factory=list)
+
+
+class WorkloadSpec(_Part):
+    """One workload; ``weight`` is its share in what is summed over workloads.
+
+    ``phase`` prefill or decode is one step of ``batch`` sequences of ``context`` tokens (``past`` of a prompt cached);
+    ``serve`` is the request trace ``requests`` through the serving engine.
+    """
+
+    model: str
+    phase: Literal["prefill", "decode", "serve"] = "decode"
+    batch: PositiveInt = 1
+    context: PositiveInt = 2048
+    past: NonNegativeInt = 0
+    requests: str | None = None
+    weight: PositiveFloat = 1.0
+
+    @model_validator(mode="after")
+    def _requests_for_serving(self) -> WorkloadSpec:
+        if (self.phase == "serve") != (self.requests is not None):
+            expected = "a trace, such as 'azure-code-like:200@2'" if self.phase == "serve" else "phase: serve"
+            raise field_error(InputError(f"phase is {self.phase}", expected, "requests"))
+        return self
+
+
+class Quantity(_Part):
+    """Something derived: an expression over parameters, ``system.`` fields, metrics and quantities above it."""
+
+    value: str | float | int
+    source: str = ""
+
+
+class Constraint(_Part):
+    """A limit on a name or an expression; the bound is a number or a quantity."""
+
+    value: str
+    at_most: Value | None = None
+    at_least: Value | None = None
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Constraint:
+        if (self.at_most is None) == (self.at_least is None):
+            raise field_error(InputError("found both or neither", "one of at_most and at_least"))
+        if not isinstance(self.bound, int | float) or isinstance(self.bound, bool):
+            raise field_error(InputError(f"found {self.bound!r}", "a number or a quantity, such as 80 GB"))
+        return self
+
+    @property
+    def bound(self) -> Any:
+        """The limit as a number."""
+        given = self.at_least if self.at_most is None else self.at_most
+        return None if given is None else number_of(given)
+
+    @property
+    def text(self) -> str:
+        """The limit in words."""
+        return f"{self.value} at {'least' if self.at_most is None else 'most'} {self.bound:,.6g}"
+
+
+class Space(_Part):
+    """A space of designs. ``sets`` maps what is set (``system.tiers.hbm.capacity``, ``formats.weights``,
+    ``workloads.decode.batch``) to an expression over parameters; a parameter's name alone may stand for a word."""
+
+    name: str
+    description: str = ""
+    base: Base
+    workloads: dict[str, WorkloadSpec] = Field(min_length=1)
+    parameters: dict[str, Parameter] = Field(min_length=1)
+    sets: dict[str, str | float | int] = Field(default_factory=dict)
+    quantities: dict[str, Quantity] = Field(default_factory=dict)
+    constraints: list[Constraint] = Field(default_factory=list)
+    objectives: dict[str, Literal["minimise", "maximise"]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _agree(self) -> Space:
+        try:
+            _check(self)
+        except InputError as error:
+            raise field_error(error) from None
+        return self
+
+    @cached_property
+    def codec(self) -> Codec:
+        """The numbering of its designs."""
+        return Codec(self.parameters)
+
+    @cached_property
+    def set_expressions(self) -> dict[str, Expression]:
+        """``sets``, parsed."""
+        return {path: parse_expression(text) for path, text in self.sets.items()}
+
+    @cached_property
+    def quantity_expressions(self) -> dict[str, Expression]:
+        """``quantities``, parsed, in their order."""
+        return {name: parse_expression(quantity.value) for name, quantity in self.quantities.items()}
+
+    @cached_property
+    def constraint_expressions(self) -> list[Expression]:
+        """``constraints``, parsed."""
+        return [parse_expression(constraint.value) for constraint in self.constraints]
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Metrics of every design, in the order in which they are stored; quantities come after them."""
+        of_workloads = [
+            f"{name}.{metric}"
+            for name, spec in self.workloads.items()
+            for metric in (*METRICS, *(SERVING_METRICS if spec.phase == "serve" else ()))
+        ]
+        return (*METRICS, *of_workloads, *ERROR_METRICS)
+
+
+SET_ROOTS = ("system", "formats", "workloads")
+
+
+def _check(space: Space) -> None:
+    codec = space.codec  # conditions name parameters above them, and values these have
+    for name in (*space.parameters, *space.quantities, *space.workloads):
+        if not name.isidentifier() or name == "system":
+            raise InputError(f"found the name {name!r}", "letters, digits and _, and not 'system'", name)
+    for path, expression in _parsed("sets", space.sets.items()):
+        root, _, rest = path.partition(".")
+        if root not in SET_ROOTS or not rest:
+            raise InputError(f"found {path!r}", f"a path below one of {', '.join(SET_ROOTS)}", f"sets.{path}")
+        _needs(expression, codec.parameters, f"sets.{path}")
+        if root == "workloads" and rest.split(".")[0] not in space.workloads:
+            raise unknown_name("workload", rest.split(".")[0], space.workloads, field=f"sets.{path}")
+    known = [*codec.parameters, *space.metric_names]
+    for name, expression in _parsed("quantities", ((n, q.value) for n, q in space.quantities.items())):
+        if name in known:
+            raise InputError(f"{name!r} is a parameter or a metric", "a name of its own", f"quantities.{name}")
+        _needs(expression, known, f"quantities.{name}.value")
+        known.append(name)
+    for at, constraint in enumerate(space.constraints):
+        _needs(_parse(constraint.value, f"constraints[{at}].value"), known, f"constraints[{at}].value")
+    for name in space.objectives:
+        if name not in (*space.metric_names, *space.quantities):
+            raise unknown_name("metric", name, (*space.metric_names, *space.quantities), field=f"objectives.{name}")
+
+
+def _parse(text: str | float, field: str) -> Expression:
+    try:
+        return parse_expression(text)
+    except InputError as error:
+        raise InputError(error.problem, error.expected, field, nearest=error.nearest) from None
+
+
+def _parsed(root: str, items: Any) -> Any:
+    return [(name, _parse(text, f"{root}.{name}")) for name, text in items]
+
+
+def _needs(expression: Expression, known: Any, field: str) -> None:
+    try:
+        expression.needs([*known, *(name for name in expression.names if name.startswith("system."))])
+    except InputError as error:
+        raise InputError(error.problem, error.expected, field, nearest=error.nearest) from None
+
+
+def load_space(path: str | Path) -> Space:
+    """The space of a YAML file; a system file it names is looked for beside it.
+
+    Raises `InputError` with file, line and field.
+    """
+    document = read_document(path)
+    space = validate(Space, document)
+    beside = Path(path).parent / space.base.system
+    if space.base.system.endswith((".yaml", ".yml", ".json")) and beside.exists():
+        return space.model_copy(update={"base": space.base.model_copy(update={"system": str(beside)})})
+    return space
