@@ -9,6 +9,7 @@ import typer
 
 from dse.cli.cascade import app as cascade_app
 from dse.cli.experts import experts
+from dse.cli.explore import explore
 from dse.cli.memory import app as memory_app
 from dse.cli.plan import app as plan_app
 from dse.cli.rtl import app as rtl_app
@@ -34,6 +35,7 @@ app.add_typer(trace_app)
 
 app.command()(serve)
 app.command()(experts)
+app.command()(explore)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 

@@ -22,6 +22,7 @@ Choices = NDArray[np.int64]
 """(designs, parameters): the number of each parameter's value."""
 
 _BLOCK = 1 << 16
+_MOST_ORDINALS = 1 << 62  # ordinals are 64-bit integers
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Codec:
                             f"parameters.{name}.when.{other}",
                         )
             seen.append(name)
+        if self.product > _MOST_ORDINALS:
+            raise InputError(f"{self.product:.3g} combinations", f"at most {_MOST_ORDINALS:.3g}", "parameters")
 
     @cached_property
     def values(self) -> dict[str, list[Value]]:

@@ -1,0 +1,54 @@
+"""``tiercade explore``: designs of a space, proposed, evaluated, kept, and the best of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["explore"]
+
+SPACE = "A space file: base, workloads, parameters, what they set, limits and objectives."
+
+
+def explore(
+    space: Annotated[Path, typer.Argument(metavar="SPACE.yaml", help=SPACE)],
+    budget: Annotated[
+        int | None, typer.Option(metavar="N", help="Designs to propose; all of them when left out.")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="What proposes designs, from 'tiercade list engines'; random with a budget.")
+    ] = None,
+    fidelity: Annotated[
+        str, typer.Option(metavar="NAME[,NAME]", help="roofline, mapped, kernel, cycle; the best go on to the next.")
+    ] = "roofline",
+    promote: Annotated[float, typer.Option(metavar="SHARE", help="Of the feasible designs, what goes on.")] = 0.1,
+    batch: Annotated[int, typer.Option(help="Designs proposed at a time by engines that learn.")] = 50,
+    seed: Annotated[int, typer.Option(help="Equal seeds propose equal designs.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes; they change the time only.")] = 1,
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Evaluate on a Dask cluster: tcp://host:8786.")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Evaluate only this part; join parts with --merge.")
+    ] = None,
+    merge: Annotated[
+        list[Path] | None, typer.Option(metavar="RUN", help="Take over the designs of another run of the space.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that is in the folder.")] = False,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to put the run's folder into.")] = Path("runs"),
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
+) -> None:
+    """Explore a space of designs and print its front: the designs that no other beats in every objective.
+
+    Ctrl-C prints the best so far; --resume goes on from there.
+    """
+    from dse.cli.explore_run import ExploreOptions, run_explore
+
+    options = ExploreOptions(
+        space, budget, engine, fidelity, promote, batch, seed, workers, dask, shard, tuple(merge or ()), resume, out
+    )
+    code = run_explore(options, as_json=json)
+    if code:
+        raise typer.Exit(code)

@@ -1,0 +1,147 @@
+"""What ``tiercade explore`` does: a space, a run folder, an exploration, its summary."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from dse.cli.output import print_document, write_text
+from dse.explore.pool import Evaluator, InProcess, WorkerPool
+from dse.explore.run import Exploration, Run, explore
+from dse.explore.store import Store
+from dse.reports.names import slug
+from dse.reports.run_folder import input_hash
+from dse.reports.table import print_rows
+from dse.space.space import Space, load_space
+from workloads.errors import InputError
+
+__all__ = ["ExploreOptions", "run_explore"]
+
+_TELL_S = 1.0
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class ExploreOptions:
+    """The options as the user wrote them."""
+
+    space: Path
+    budget: int | None
+    engine: str | None
+    fidelity: str
+    promote: float
+    batch: int
+    seed: int
+    workers: int
+    dask: str | None
+    shard: str | None
+    merge: tuple[Path, ...]
+    resume: bool
+    out: Path
+
+
+def run_explore(options: ExploreOptions, *, as_json: bool) -> int:
+    """Explore, keep everything in a run folder, print the summary, and return the exit code."""
+    space = load_space(options.space)
+    exploration = _exploration(options)
+    _say_size(space)
+    folder = _folder(options, space, exploration)
+    store = Store(folder / "designs.sqlite", space)
+    try:
+        evaluator = _evaluator(options, space)
+        try:
+            run = explore(space, store, evaluator, exploration, _Progress())
+        finally:
+            evaluator.close()
+        summary = run.summary(store)
+    finally:
+        store.close()
+    write_text(folder / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    rate = run.evaluated / run.wall_s if run.wall_s else 0.0
+    if as_json:
+        timed = {"evaluated": run.evaluated, "wall_s": run.wall_s, "designs_per_s": rate, "run": str(folder)}
+        print_document({**summary, **timed})
+    else:
+        _print(summary, run, rate)
+        typer.echo(f"run folder: {folder}", err=True)
+    if run.interrupted:
+        typer.echo("interrupted: this is the best so far; --resume goes on", err=True)
+        return 130
+    return 0
+
+
+def _exploration(options: ExploreOptions) -> Exploration:
+    engine = options.engine or ("exhaustive" if options.budget is None else "random")
+    fidelities = tuple(name.strip() for name in options.fidelity.split(","))
+    budget = None if engine == "exhaustive" else options.budget
+    if budget is None and engine != "exhaustive":
+        raise InputError(f"{engine} has no end of its own", "a number of designs", "--budget")
+    return Exploration(engine, budget, fidelities, options.promote, options.batch, options.seed)
+
+
+def _folder(options: ExploreOptions, space: Space, exploration: Exploration) -> Path:
+    """The run's folder: of the same space and options it is the same one."""
+    from dataclasses import asdict
+
+    inputs = {"space": space.model_dump(mode="json"), "options": asdict(exploration)}
+    folder = options.out / f"{slug(space.name)}-{input_hash(inputs)}"
+    if options.out.exists() and not options.out.is_dir():
+        raise InputError("is a file", "a folder to put the run folder into", file=str(options.out))
+    if (folder / "designs.sqlite").exists() and not options.resume:
+        raise InputError("holds this run already", "--resume to go on with it, or another --out", file=str(folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "inputs.json", json.dumps(inputs, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    return folder
+
+
+def _evaluator(options: ExploreOptions, space: Space) -> Evaluator:
+    if options.workers < 1:
+        raise InputError(f"found {options.workers}", "at least 1", "--workers")
+    return InProcess(space) if options.workers == 1 else WorkerPool(space, options.workers)
+
+
+def _say_size(space: Space) -> None:
+    codec = space.codec
+    same = "" if codec.size == codec.product else f" ({codec.product:,} combinations, of which some are one design)"
+    typer.echo(f"{space.name}: {codec.size:,} designs of {len(codec.parameters)} parameters{same}", err=True)
+
+
+class _Progress:
+    """A line on standard error every second: rewritten on a terminal, else a new one every ten."""
+
+    def __init__(self) -> None:
+        self._tty = sys.stderr.isatty()
+        self._every_s = _TELL_S if self._tty else 10 * _TELL_S
+        self._next_s = time.monotonic() + self._every_s
+
+    def __call__(self, what: str, done: int, total: int | None) -> None:
+        if time.monotonic() < self._next_s:
+            return
+        self._next_s = time.monotonic() + self._every_s
+        text = f"{what}: {done:,} of {total:,} designs" if total else f"{what}: {done:,} designs"
+        typer.echo(f"\r\033[K{text}" if self._tty else text, err=True, nl=not self._tty)
+
+
+def _print(summary: dict[str, Any], run: Run, rate: float) -> None:
+    objectives = list(summary["objectives"])
+    rows = []
+    for design in summary["front"][:_SHOWN]:
+        values = {name: design["metrics"][name] for name in objectives}
+        rows.append({**values, **design["parameters"], "bottleneck": design["bottleneck"]})
+    print_rows(rows)
+    if len(summary["front"]) > _SHOWN:
+        typer.echo(f"and {len(summary['front']) - _SHOWN} more on the front")
+    evaluated = " then ".join(f"{count:,} at {name}" for name, count in summary["fidelities"].items())
+    typer.echo(f"\n{evaluated}; {run.evaluated:,} evaluated now, {rate:,.0f} a second")
+    for reason, count in sorted(summary["infeasible"].items(), key=lambda item: -item[1]):
+        typer.echo(f"  {count:,} not feasible: {reason}")
+    typer.echo(
+        f"{len(summary['front'])} on the front, hypervolume {summary['hypervolume']:.4f}, random designs as many: "
+        f"{summary['random_hypervolume']:.4f}"
+    )

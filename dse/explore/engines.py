@@ -1,0 +1,105 @@
+"""Engines: what proposes designs. All of them are asked for designs and told how good these were.
+
+An engine's proposals depend on its seed and on what it was told, never on time or workers. It may propose a design
+twice; the run remembers designs and evaluates none twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dse.explore.front import Scores
+from dse.space.codec import Codec
+
+__all__ = ["ENGINES", "Engine", "Exhaustive", "RandomSearch", "Sobol"]
+
+
+class Engine(Protocol):
+    """``ask`` proposes at most ``count`` designs by ordinal, none when it has no more to propose; ``tell`` gives the
+    scores of what was asked last, in that order."""
+
+    def ask(self, count: int) -> NDArray[np.int64]: ...
+
+    def tell(self, ordinals: NDArray[np.int64], found: Scores) -> None: ...
+
+
+class Exhaustive:
+    """Every design, in the order of their numbers."""
+
+    def __init__(self, codec: Codec, seed: int, objectives: int) -> None:
+        self._blocks = codec.blocks()
+        self._left = np.empty(0, dtype=np.int64)
+
+    def ask(self, count: int) -> NDArray[np.int64]:
+        while len(self._left) < count:
+            block = next(self._blocks, None)
+            if block is None:
+                break
+            self._left = np.concatenate([self._left, block])
+        asked, self._left = self._left[:count], self._left[count:]
+        return asked
+
+    def tell(self, ordinals: NDArray[np.int64], found: Scores) -> None:
+        """What comes next does not depend on it."""
+
+
+class RandomSearch:
+    """Designs drawn without replacement, each as likely as any other."""
+
+    def __init__(self, codec: Codec, seed: int, objectives: int) -> None:
+        self._codec, self._rng = codec, np.random.default_rng(seed)
+        self._seen: set[int] = set()
+
+    def ask(self, count: int) -> NDArray[np.int64]:
+        drawn: list[int] = []
+        while len(drawn) < count and len(self._seen) < self._codec.size:
+            ordinals = self._rng.integers(0, self._codec.product, 2 * count + 16)
+            for ordinal in ordinals[self._codec.is_design(ordinals)].tolist():
+                if ordinal not in self._seen and len(drawn) < count:
+                    self._seen.add(ordinal)
+                    drawn.append(ordinal)
+        return np.array(drawn, dtype=np.int64)
+
+    def tell(self, ordinals: NDArray[np.int64], found: Scores) -> None:
+        """What comes next does not depend on it."""
+
+
+class Sobol:
+    """Points of a scrambled Sobol sequence over the parameters, which fill the space evenly (scipy.stats.qmc)."""
+
+    def __init__(self, codec: Codec, seed: int, objectives: int) -> None:
+        from scipy.stats.qmc import Sobol as Points
+
+        self._codec = codec
+        self._points = Points(len(codec.radices), scramble=True, rng=np.random.default_rng(seed))
+        self._seen: set[int] = set()
+        self._drawn = 0
+
+    def ask(self, count: int) -> NDArray[np.int64]:
+        fresh: list[int] = []
+        most = 64 * self._codec.size + 1024  # small spaces: when even many points bring nothing new, it ends
+        while len(fresh) < count and len(self._seen) < self._codec.size and self._drawn < most:
+            power = max(4, (2 * count).bit_length())
+            points = self._points.random_base2(power) if self._drawn == 0 else self._points.random(1 << power)
+            self._drawn += len(points)
+            choices = np.minimum((points * self._codec.radices).astype(np.int64), self._codec.radices - 1)
+            for ordinal in self._codec.encode(choices).tolist():
+                if ordinal not in self._seen and len(fresh) < count:
+                    self._seen.add(ordinal)
+                    fresh.append(ordinal)
+        return np.array(fresh, dtype=np.int64)
+
+    def tell(self, ordinals: NDArray[np.int64], found: Scores) -> None:
+        """What comes next does not depend on it."""
+
+
+ENGINES: dict[str, Callable[[Codec, int, int], Engine]] = {
+    "exhaustive": Exhaustive,
+    "random": RandomSearch,
+    "sobol": Sobol,
+}
+"""By name: from the numbering of designs, a seed and the number of objectives."""

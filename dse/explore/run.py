@@ -1,0 +1,211 @@
+"""One exploration: an engine asked and told, designs evaluated once, everything kept in a store, a summary at the end.
+
+To go on with a run that was stopped is to run it again: the engine proposes the same designs from the same seed, and
+those the store has are not evaluated again. The summary is made of the store's rows alone, so it is the same bytes
+whatever the number of workers and however often the run was stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dse.evaluate.outcomes import Outcomes
+from dse.explore.engines import ENGINES, Engine, RandomSearch
+from dse.explore.front import front_places, hypervolume, reference_box, scores
+from dse.explore.pool import Evaluator
+from dse.explore.promotion import promoted
+from dse.explore.store import Store
+from dse.space.space import Space
+from simulator.road import FIDELITIES
+from workloads.errors import InputError, unknown_name
+
+__all__ = ["Exploration", "Progress", "Run", "explore"]
+
+_BLOCK = 65_536
+_STALLED = 50
+"""Batches without a new design after which an engine is taken to have no more to propose."""
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """``budget`` designs proposed by ``engine``, ``batch`` at a time, at the first of ``fidelities``; of those the best
+    ``promote`` share goes on to each next one (`dse.explore.promotion`). None: all designs, exhaustively."""
+
+    engine: str = "random"
+    budget: int | None = 1000
+    fidelities: tuple[str, ...] = ("roofline",)
+    promote: float = 0.1
+    batch: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise unknown_name("engine", self.engine, ENGINES, field="--engine")
+        for fidelity in self.fidelities:
+            if fidelity not in FIDELITIES:
+                raise unknown_name("fidelity", fidelity, FIDELITIES, field="--fidelity")
+        if list(self.fidelities) != sorted(set(self.fidelities), key=FIDELITIES.index):
+            raise InputError(f"found {', '.join(self.fidelities)}", "fidelities once each, rising", "--fidelity")
+        for name, value, good in (
+            ("--budget", self.budget, self.budget is None or self.budget >= 1),
+            ("--batch", self.batch, self.batch >= 1),
+            ("--promote", self.promote, 0 < self.promote <= 1),
+            ("--seed", self.seed, self.seed >= 0),
+        ):
+            if not good:
+                raise InputError(f"found {value}", "a share up to 1" if name == "--promote" else "at least 1", name)
+
+
+Progress = Callable[[str, int, int | None], None]
+"""Told what is being done, how many designs are, and of how many."""
+
+
+@dataclass
+class Run:
+    """What came of it. ``proposed`` are the ordinals at each fidelity, in the order proposed; ``evaluated`` counts the
+    designs that were not known before, in ``wall_s`` seconds."""
+
+    space: Space
+    options: Exploration
+    proposed: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    random: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    evaluated: int = 0
+    wall_s: float = 0.0
+    interrupted: bool = False
+
+    def summary(self, store: Store) -> dict[str, Any]:
+        """Everything about the run that does not depend on time: designs, front, hypervolumes, reasons."""
+        last = [fidelity for fidelity in self.options.fidelities if fidelity in self.proposed][-1]
+        outcomes = store.get(last, self.proposed[last])
+        found = scores(self.space, outcomes)
+        beside = scores(self.space, store.get(last, self.random)) if len(self.random) else found
+        box = reference_box(np.concatenate([found, beside]))
+        places = front_places(found)
+        first = self.options.fidelities[0]
+        statuses = store.get(first, self.proposed[first])
+        reasons, counts = np.unique(statuses.reason.astype(str), return_counts=True)
+        return {
+            "space": self.space.name,
+            "engine": self.options.engine,
+            "seed": self.options.seed,
+            "fidelities": {name: len(ordinals) for name, ordinals in self.proposed.items()},
+            "designs": len(self.proposed[first]),
+            "space_size": self.space.codec.size,
+            "infeasible": {str(r): int(n) for r, n in zip(reasons, counts, strict=True) if r},
+            "objectives": dict(self.space.objectives),
+            "hypervolume": hypervolume(found, box),
+            "random_hypervolume": hypervolume(beside, box),
+            "front": [_design(self.space, outcomes, at) for at in places.tolist()],
+            **({"interrupted": True} if self.interrupted else {}),
+        }
+
+
+def _design(space: Space, outcomes: Outcomes, at: int) -> dict[str, Any]:
+    choices = space.codec.decode(outcomes.ordinals[at : at + 1])[0]
+    metrics = {name: float(values[at]) for name, values in outcomes.metrics.items()}
+    return {
+        "ordinal": int(outcomes.ordinals[at]),
+        "parameters": space.codec.named(choices),
+        "metrics": {name: None if math.isnan(value) else value for name, value in metrics.items()},
+        "bottleneck": outcomes.bottleneck[at],
+    }
+
+
+def explore(
+    space: Space, store: Store, evaluator: Evaluator, options: Exploration, progress: Progress | None = None
+) -> Run:
+    """Run ``options`` over ``space``. KeyboardInterrupt ends it early: what was evaluated until then is in the store,
+    and the run says that it was interrupted."""
+    run = Run(space, options)
+    begun = time.perf_counter()
+    try:
+        _search(run, store, evaluator, progress)
+        for before, after in zip(options.fidelities, options.fidelities[1:], strict=False):
+            known = run.proposed[before]
+            chosen = promoted(scores(space, store.get(before, known)), options.promote)
+            run.proposed[after] = known[chosen]
+            _evaluate(run, store, evaluator, after, run.proposed[after], progress)
+        _beside_random(run, store, evaluator, progress)
+    except KeyboardInterrupt:
+        run.interrupted = True
+        _keep_what_is_known(run, store)
+    run.wall_s = time.perf_counter() - begun
+    return run
+
+
+def _search(run: Run, store: Store, evaluator: Evaluator, progress: Progress | None) -> None:
+    options, space = run.options, run.space
+    exhaustive = options.budget is None or options.engine == "exhaustive"
+    name = "exhaustive" if options.budget is None else options.engine
+    engine: Engine = ENGINES[name](space.codec, options.seed, len(space.objectives))
+    budget = space.codec.size if options.budget is None else min(options.budget, space.codec.size)
+    fidelity = options.fidelities[0]
+    blind = exhaustive or name in ("random", "sobol")
+    seen: dict[int, None] = {}
+    run.proposed[fidelity] = np.empty(0, dtype=np.int64)
+    parts: list[NDArray[np.int64]] = []
+    stalled = 0
+    while len(seen) < budget and stalled < _STALLED:
+        asked = engine.ask(min(_BLOCK if blind else options.batch, budget - len(seen)))
+        if not len(asked):
+            break
+        fresh = np.array([o for o in dict.fromkeys(asked.tolist()) if o not in seen], dtype=np.int64)
+        fresh = fresh[: budget - len(seen)]
+        stalled = 0 if len(fresh) else stalled + 1
+        seen.update(dict.fromkeys(fresh.tolist()))
+        parts.append(fresh)
+        run.proposed[fidelity] = np.concatenate(parts)
+        _evaluate(run, store, evaluator, fidelity, fresh, progress, len(seen), budget)
+        if not blind:
+            told = asked[np.isin(asked, run.proposed[fidelity])]
+            engine.tell(told, scores(space, store.get(fidelity, told)))
+
+
+def _evaluate(
+    run: Run,
+    store: Store,
+    evaluator: Evaluator,
+    fidelity: str,
+    ordinals: NDArray[np.int64],
+    progress: Progress | None,
+    done: int | None = None,
+    total: int | None = None,
+) -> None:
+    """Have the designs that are not in the store evaluated, and keep each part as it comes."""
+    missing = np.array(sorted(set(ordinals.tolist()) - store.known(fidelity, ordinals)), dtype=np.int64)
+    finished = (done or len(ordinals)) - len(missing)
+    for part in evaluator.run(missing, fidelity):
+        store.add(part, fidelity)
+        run.evaluated += len(part)
+        finished += len(part)
+        if progress is not None:
+            progress(fidelity, finished, total or len(ordinals))
+
+
+def _beside_random(run: Run, store: Store, evaluator: Evaluator, progress: Progress | None) -> None:
+    """Random designs, as many as were proposed, at the last fidelity; none where that would be the same."""
+    options, codec = run.options, run.space.codec
+    last = options.fidelities[-1]
+    count = len(run.proposed[last])
+    if (options.engine == "random" and len(options.fidelities) == 1) or count >= codec.size or not count:
+        return
+    run.random = RandomSearch(codec, options.seed + 1, 0).ask(count)
+    _evaluate(run, store, evaluator, last, run.random, progress)
+
+
+def _keep_what_is_known(run: Run, store: Store) -> None:
+    """Of what was proposed, what the store has: the summary of an interrupted run is of that."""
+    for fidelity, ordinals in list(run.proposed.items()):
+        run.proposed[fidelity] = ordinals[np.isin(ordinals, list(store.known(fidelity, ordinals)))]
+        if not len(run.proposed[fidelity]) and len(run.proposed) > 1:
+            del run.proposed[fidelity]
+    last = list(run.proposed)[-1]
+    if len(run.random):
+        run.random = run.random[np.isin(run.random, list(store.known(last, run.random)))]

@@ -1,0 +1,142 @@
+"""Where evaluated designs are kept: one SQLite file, one row for a design at a fidelity.
+
+Rows are written in transactions, so a process that is killed leaves whole ones; several processes may write at once.
+A row that is there is never evaluated again: to resume is to run again over the same store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dse.evaluate.on_road import metric_columns
+from dse.evaluate.outcomes import Outcomes
+from dse.space.space import Space
+from workloads.errors import InputError
+
+__all__ = ["Store", "space_hash"]
+
+_WAIT_S = 60.0
+_MOST_NAMES = 500
+_MOST_LOOKED_UP = 5000
+
+
+def space_hash(space: Space) -> str:
+    """Of everything that decides what a design of the space is and what its metrics are called."""
+    return hashlib.sha256(json.dumps(space.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Store:
+    """The designs of one space. Raises `InputError` where the file holds those of another, or no designs at all."""
+
+    def __init__(self, path: Path, space: Space) -> None:
+        self.path, self.space = path, space
+        self.columns = metric_columns(space)
+        try:
+            self._db = sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            with self._transaction():
+                self._prepare()
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"cannot be used as a store: {error}", "a store, or no file yet", file=str(path)) from None
+
+    def _prepare(self) -> None:
+        run = self._db.execute
+        run("CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT)")
+        wanted = {"space": space_hash(self.space), "name": self.space.name}
+        for key, value in wanted.items():
+            run("INSERT OR IGNORE INTO about VALUES (?, ?)", (key, value))
+        found = dict(run("SELECT key, value FROM about").fetchall())
+        if found["space"] != wanted["space"]:
+            raise InputError(
+                f"holds designs of space {found['name']!r} ({found['space']})",
+                f"those of {wanted['name']!r} ({wanted['space']}), or another folder",
+                file=str(self.path),
+            )
+        columns = ", ".join(f"{_quoted(name)} REAL" for name in self.columns)
+        run(
+            "CREATE TABLE IF NOT EXISTS designs (ordinal INTEGER, fidelity TEXT, status INTEGER, reason TEXT, "
+            f"bottleneck TEXT, {columns}, PRIMARY KEY (fidelity, ordinal)) WITHOUT ROWID"
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the file; what was added is in it."""
+        self._db.close()
+
+    def add(self, outcomes: Outcomes, fidelity: str) -> None:
+        """Keep ``outcomes``, all of them or none; rows that are there stay as they are."""
+        metrics = [
+            [None if np.isnan(value) else value for value in outcomes.metrics[name].tolist()] for name in self.columns
+        ]
+        fields = (outcomes.status.tolist(), outcomes.reason.tolist(), outcomes.bottleneck.tolist(), *metrics)
+        rows = zip(outcomes.ordinals.tolist(), [fidelity] * len(outcomes), *fields, strict=True)
+        marks = ", ".join("?" * (5 + len(self.columns)))
+        with self._transaction():
+            self._db.executemany(f"INSERT OR IGNORE INTO designs VALUES ({marks})", rows)
+
+    def count(self, fidelity: str) -> int:
+        """How many designs are kept at ``fidelity``."""
+        return int(self._db.execute("SELECT count(*) FROM designs WHERE fidelity = ?", (fidelity,)).fetchone()[0])
+
+    def fidelities(self) -> list[str]:
+        """The fidelities at which designs are kept."""
+        return [row[0] for row in self._db.execute("SELECT DISTINCT fidelity FROM designs ORDER BY fidelity")]
+
+    def known(self, fidelity: str, ordinals: Sequence[int] | NDArray[np.int64]) -> set[int]:
+        """Those of ``ordinals`` that are kept at ``fidelity``."""
+        if len(ordinals) > _MOST_LOOKED_UP:
+            rows = self._db.execute("SELECT ordinal FROM designs WHERE fidelity = ?", (fidelity,))
+            return {row[0] for row in rows} & {int(ordinal) for ordinal in ordinals}
+        select = "SELECT ordinal FROM designs WHERE fidelity = ?"
+        return {row[0] for row in self._looked_up(select, fidelity, ordinals)}
+
+    def _looked_up(
+        self, select: str, fidelity: str, ordinals: Sequence[int] | NDArray[np.int64]
+    ) -> Iterator[tuple[Any, ...]]:
+        wanted = [int(ordinal) for ordinal in ordinals]
+        for start in range(0, len(wanted), _MOST_NAMES):
+            part = wanted[start : start + _MOST_NAMES]
+            marks = ", ".join("?" * len(part))
+            yield from self._db.execute(f"{select} AND ordinal IN ({marks})", (fidelity, *part))
+
+    def get(self, fidelity: str, ordinals: Sequence[int] | NDArray[np.int64] | None = None) -> Outcomes:
+        """The designs kept at ``fidelity``: all in the order of their ordinals, or those asked for in that order.
+
+        KeyError for one that is not there.
+        """
+        names = ", ".join(_quoted(name) for name in self.columns)
+        select = f"SELECT ordinal, status, reason, bottleneck, {names} FROM designs WHERE fidelity = ?"
+        if ordinals is None:
+            return self._outcomes(self._db.execute(f"{select} ORDER BY ordinal", (fidelity,)).fetchall())
+        rows = {row[0]: row for row in self._looked_up(select, fidelity, ordinals)}
+        return self._outcomes([rows[int(ordinal)] for ordinal in ordinals])
+
+    def _outcomes(self, rows: Sequence[Sequence[object]]) -> Outcomes:
+        columns = list(zip(*rows, strict=True)) if rows else [()] * (4 + len(self.columns))
+        metrics = {name: np.array(columns[4 + at], dtype=np.float64) for at, name in enumerate(self.columns)}
+        reason, bottleneck = (np.array(columns[at], dtype=object) for at in (2, 3))
+        ordinals, status = np.array(columns[0], dtype=np.int64), np.array(columns[1], dtype=np.int8)
+        return Outcomes(ordinals, status, reason, bottleneck, metrics)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
