@@ -1,7 +1,7 @@
 """Workers: designs evaluated in several processes, any of which may die without taking more than a design with it.
 
 Work is cut into chunks that do not depend on how many workers there are. When a worker is killed, the chunks that were
-in flight are tried again one design at a time; a design whose worker dies again is put down as failed.
+in flight are tried again one design at a time; a design whose worker dies five times in all is put down as failed.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ __all__ = ["Evaluator", "InProcess", "WorkerPool", "chunks", "evaluate"]
 _CHUNK = {"roofline": 8192}
 _ROAD_CHUNK = 8  # some 50 ms of work at least
 _WATCH_S = 0.5
+_DEATHS = 5
 
 
 class Evaluator(Protocol):
@@ -83,8 +84,9 @@ class WorkerPool:
         waiting = chunks(ordinals, fidelity)[::-1]
         alone: list[NDArray[np.int64]] = []  # designs that were in flight when a worker died
         flying: dict[Future[Outcomes], NDArray[np.int64]] = {}
+        deaths: dict[int, int] = {}
         while waiting or alone or flying:
-            broken = False
+            lost: list[NDArray[np.int64]] = []
             try:
                 # Suspects fly alone, so that a death is one design's doing.
                 while alone and not flying:
@@ -94,26 +96,26 @@ class WorkerPool:
                     chunk = waiting.pop()
                     flying[self._pool.submit(_work, chunk, fidelity)] = chunk
             except BrokenProcessPool:
-                waiting.append(chunk)
-                broken = True
+                lost.append(chunk)
             done, _ = wait(flying, timeout=_WATCH_S, return_when=FIRST_COMPLETED)
-            lost = []
             for future in done:
                 chunk = flying.pop(future)
                 try:
                     yield future.result()
                 except BrokenProcessPool:
                     lost.append(chunk)
-            if lost or broken:
+            if lost:
                 lost += flying.values()
                 flying.clear()
                 self._pool.shutdown(wait=False, cancel_futures=True)
                 self._pool = self._started()
-                single = len(lost) == 1 and len(lost[0]) == 1
-                if single:
-                    yield _dead(self._space, lost[0])
-                else:
-                    alone += [chunk[at : at + 1] for chunk in lost for at in range(len(chunk))][::-1]
+                for ordinal in np.concatenate(lost)[::-1].tolist():
+                    design = np.array([ordinal], dtype=np.int64)
+                    deaths[ordinal] = deaths.get(ordinal, 0) + 1
+                    if deaths[ordinal] < _DEATHS:
+                        alone.append(design)
+                    else:
+                        yield _dead(self._space, design)
 
     def close(self) -> None:
         """Stop all workers at once, whatever they are at."""

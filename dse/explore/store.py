@@ -1,7 +1,7 @@
 """Where evaluated designs are kept: one SQLite file, one row for a design at a fidelity.
 
 Rows are written in transactions, so a process that is killed leaves whole ones; several processes may write at once.
-A row that is there is never evaluated again: to resume is to run again over the same store.
+A row that is there is never evaluated again, unless it failed: to resume is to run again over the same store.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dse.evaluate.on_road import metric_columns
-from dse.evaluate.outcomes import Outcomes
+from dse.evaluate.outcomes import FAILED, Outcomes
 from dse.space.space import Space
 from workloads.errors import InputError
 
@@ -83,7 +83,7 @@ class Store:
         self._db.close()
 
     def add(self, outcomes: Outcomes, fidelity: str) -> None:
-        """Keep ``outcomes``, all of them or none; rows that are there stay as they are."""
+        """Keep ``outcomes``, all of them or none; rows that are there stay as they are, but for failed ones."""
         metrics = [
             [None if np.isnan(value) else value for value in outcomes.metrics[name].tolist()] for name in self.columns
         ]
@@ -91,7 +91,13 @@ class Store:
         rows = zip(outcomes.ordinals.tolist(), [fidelity] * len(outcomes), *fields, strict=True)
         marks = ", ".join("?" * (5 + len(self.columns)))
         with self._transaction():
-            self._db.executemany(f"INSERT OR IGNORE INTO designs VALUES ({marks})", rows)
+            self._db.executemany(f"INSERT INTO designs VALUES ({marks}) {self._over_failed}", rows)
+
+    @property
+    def _over_failed(self) -> str:
+        names = ("status", "reason", "bottleneck", *(_quoted(name) for name in self.columns))
+        updates = ", ".join(f"{name} = excluded.{name}" for name in names)
+        return f"ON CONFLICT (fidelity, ordinal) DO UPDATE SET {updates} WHERE designs.status = {FAILED}"
 
     def count(self, fidelity: str) -> int:
         """How many designs are kept at ``fidelity``."""
@@ -102,11 +108,11 @@ class Store:
         return [row[0] for row in self._db.execute("SELECT DISTINCT fidelity FROM designs ORDER BY fidelity")]
 
     def known(self, fidelity: str, ordinals: Sequence[int] | NDArray[np.int64]) -> set[int]:
-        """Those of ``ordinals`` that are kept at ``fidelity``."""
+        """Those of ``ordinals`` that are kept at ``fidelity``, failed ones left out."""
+        select = f"SELECT ordinal FROM designs WHERE status != {FAILED} AND fidelity = ?"
         if len(ordinals) > _MOST_LOOKED_UP:
-            rows = self._db.execute("SELECT ordinal FROM designs WHERE fidelity = ?", (fidelity,))
+            rows = self._db.execute(select, (fidelity,))
             return {row[0] for row in rows} & {int(ordinal) for ordinal in ordinals}
-        select = "SELECT ordinal FROM designs WHERE fidelity = ?"
         return {row[0] for row in self._looked_up(select, fidelity, ordinals)}
 
     def _looked_up(
