@@ -93,3 +93,72 @@ def emit(
     from dse.cli.rtl_list import run_emit
 
     run_emit(unit, settings, out=out, as_json=json)
+
+
+@app.command("lint")
+def lint(units: Units = None, settings: Settings = None, json: Json = False) -> None:
+    """Lint the Verilog of units: Verilator, else Icarus, else Yosys; what is waived has its reason written down.
+
+    Exit code 1: a finding stands.
+    """
+    from dse.cli.rtl_flow import run_lint
+
+    if not run_lint(units, settings, as_json=json):
+        raise typer.Exit(1)
+
+
+@app.command("formal")
+def formal(
+    units: Units = None,
+    settings: Settings = None,
+    depth: Annotated[int | None, typer.Option(help="Cycles after reset; as each unit says when left out.")] = None,
+    limit: Annotated[float, typer.Option(metavar="SECONDS", help="For each property.")] = 120.0,
+    json: Json = False,
+) -> None:
+    """Prove the stream rules at every port, at the reduced widths each unit names.
+
+    Exit code 1: a property is refuted, or was not proved to the depth within the limit.
+    """
+    from dse.cli.rtl_flow import run_formal
+
+    if not run_formal(units, settings, depth, limit, as_json=json):
+        raise typer.Exit(1)
+
+
+@app.command("synth")
+def synth(
+    units: Units = None,
+    settings: Settings = None,
+    check: Annotated[bool, typer.Option("--check", help="Hold it against the kept numbers, within 2 %.")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Keep the numbers of designs that are new or changed.")
+    ] = False,
+    limit: Annotated[float, typer.Option(metavar="SECONDS", help="For each design.")] = 300.0,
+    json: Json = False,
+) -> None:
+    """Cells, area, path, energy and FPGA resources of units, on the standard cells that are found.
+
+    Exit code 1: with --check, a number has moved by more than 2 %.
+    """
+    from dse.cli.rtl_flow import run_synth
+
+    if not run_synth(units, settings, check=check, write=write, limit_s=limit, as_json=json):
+        raise typer.Exit(1)
+
+
+@app.command("mutants")
+def mutants(
+    units: Units = None,
+    settings: Settings = None,
+    count: Annotated[int, typer.Option(help="Mutants of each unit.")] = 10,
+    seed: Seed = 1,
+    json: Json = False,
+) -> None:
+    """Change units in one place at random and see whether their regression notices.
+
+    Exit code 1: of some unit no mutant was noticed.
+    """
+    from dse.cli.rtl_flow import run_mutants
+
+    if not run_mutants(units, settings, count, seed, as_json=json):
+        raise typer.Exit(1)

