@@ -14,6 +14,10 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mappers.mapspace.problem import CascadeProblem, EinsumProblem
 from mappers.search.einsum import Candidate, Deal, Tile
@@ -92,7 +96,7 @@ def join(
             key = tuple(sorted((s.tensor, s.tile, candidate.deal(einsum.by_tensor[s.tensor])) for s in known))
             index.setdefault(key, []).append(candidate)
         names = {use.tensor for use in einsum.operands if use.intermediate}
-        grown: dict[object, list[Joined]] = {}
+        grown: dict[object, _Kept] = {}
         for state in states:
             if stop():
                 return None
@@ -108,8 +112,9 @@ def join(
                 new = _extend(state, candidate, place, problem, last_use, capacity_bits)
                 if new is not None:
                     group = (tuple(frame.tile for frame in new.frames), new.alive)
-                    _insert(grown.setdefault(group, []), new, rank if sums else None)
-        states = [state for group in grown.values() for state in group]
+                    kept = grown.setdefault(group, _Kept(lexical=sums))
+                    kept.insert(new, rank(energy, latency) if sums else (energy, latency))
+        states = [state for group in grown.values() for state in group.states]
         if not states:
             return None
     return min(states, key=lambda state: rank(state.energy_j, state.latency_s))
@@ -244,18 +249,46 @@ def _contains(outer: Tile, inner: Tile) -> bool:
     return all(rank in cut and cut[rank] <= size for rank, size in outer)
 
 
-def _insert(group: list[Joined], new: Joined, rank: Callable[[float, float], tuple[float, float]] | None) -> None:
-    for old in group:
-        if _no_worse(old, new, rank):
-            return
-    group[:] = [old for old in group if not _no_worse(new, old, rank)]
-    group.append(new)
+Rows = NDArray[Any]
 
 
-def _no_worse(one: Joined, two: Joined, rank: Callable[[float, float], tuple[float, float]] | None) -> bool:
-    if rank is not None:
-        if rank(one.energy_j, one.latency_s) > rank(two.energy_j, two.latency_s):
-            return False
-    elif one.energy_j > two.energy_j or one.latency_s > two.latency_s:
-        return False
-    return all(a.peak <= b.peak and a.outer <= b.outer for a, b in zip(one.frames, two.frames, strict=True))
+class _Kept:
+    """States with the same tiles open and the same intermediates alive, none of which is no worse than another.
+
+    One row of ``_keys`` for each: what it costs (two numbers, which with ``lexical`` count in that order), then the
+    peak and the outer room of every frame. Rows are compared all at once: most of a search is spent here.
+    """
+
+    def __init__(self, lexical: bool) -> None:
+        self.states: list[Joined] = []
+        self._lexical = lexical
+        self._keys = np.empty((0, 0))
+
+    def insert(self, new: Joined, cost: tuple[float, float]) -> None:
+        """Keep ``new`` unless a state kept is no worse; drop those it is no worse than."""
+        key = np.array([*cost, *(f.peak for f in new.frames), *(f.outer for f in new.frames)])
+        count = len(self.states)
+        if count:
+            keys = self._keys[:count]
+            rest = keys[:, 2:]
+            if (self._cheaper(keys, key, np.less) & (rest <= key[2:]).all(axis=1)).any():
+                return
+            worse = self._cheaper(keys, key, np.greater) & (rest >= key[2:]).all(axis=1)
+            if worse.any():
+                left = np.flatnonzero(~worse)
+                self.states = [self.states[place] for place in left.tolist()]
+                count = len(left)
+                self._keys[:count] = keys[left]
+        if count == len(self._keys):
+            larger = np.empty((max(8, 2 * count), len(key)))
+            larger[:count] = self._keys[:count].reshape(count, len(key))
+            self._keys = larger
+        self._keys[count] = key
+        self.states.append(new)
+
+    def _cheaper(self, keys: Rows, key: Rows, strictly: Callable[[Rows, Rows | float], Rows]) -> Rows:
+        """Which rows cost no more than ``key`` (``strictly`` is less) or no less (it is greater)."""
+        first, second = strictly(keys[:, 0], key[0]), strictly(keys[:, 1], key[1]) | (keys[:, 1] == key[1])
+        equal = keys[:, 0] == key[0]
+        cheaper: Rows = first | (equal & second) if self._lexical else (first | equal) & second
+        return cheaper
