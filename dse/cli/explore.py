@@ -9,11 +9,11 @@ import typer
 
 __all__ = ["explore"]
 
-SPACE = "A space file: base, workloads, parameters, what they set, limits and objectives."
+SPACE = "A space file (base, workloads, parameters, what they set, limits, objectives), or one of 'list spaces'."
 
 
 def explore(
-    space: Annotated[Path, typer.Argument(metavar="SPACE.yaml", help=SPACE)],
+    space: Annotated[str, typer.Argument(metavar="SPACE.yaml|NAME", help=SPACE)],
     budget: Annotated[
         int | None, typer.Option(metavar="N", help="Designs to propose; all of them when left out.")
     ] = None,

@@ -31,7 +31,7 @@ _SHOWN = 20
 class ExploreOptions:
     """The options as the user wrote them."""
 
-    space: Path
+    space: str
     budget: int | None
     engine: str | None
     fidelity: str

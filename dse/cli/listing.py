@@ -138,6 +138,22 @@ def _traces() -> list[Row]:
     ]
 
 
+def _engines() -> list[Row]:
+    from dse.explore.engines import ENGINES
+
+    return [{"name": name, "learns": kind.learns, "summary": kind.summary} for name, kind in ENGINES.items()]
+
+
+def _spaces() -> list[Row]:
+    from dse.space.space import load_space, space_names
+
+    spaces = [load_space(name) for name in space_names()]
+    return [
+        {"name": one.name, "designs": one.codec.size, "parameters": len(one.parameters), "description": one.description}
+        for one in spaces
+    ]
+
+
 LISTS: dict[str, Callable[[], list[Row]]] = {
     "models": _models,
     "systems": _systems,
@@ -151,6 +167,8 @@ LISTS: dict[str, Callable[[], list[Row]]] = {
     "policies": _policies,
     "software": _software,
     "traces": _traces,
+    "engines": _engines,
+    "spaces": _spaces,
 }
 
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dse.evaluate.design import Design, design_of, system_names_of
+from dse.evaluate.design import Design, DesignWorkload, design_of, system_names_of
 from dse.evaluate.format_error import format_error
 from dse.evaluate.limits import early_constraints, quantities, violated
 from dse.evaluate.on_road import evaluate_on_road, metric_columns, summed, system_names
@@ -27,8 +28,11 @@ from mappers.assign import engines_with
 from mappers.roofline import VECTOR_FORMAT, roofline_workload
 from simulator.road import simulate
 from workloads.errors import InfeasibleError, InputError
+from workloads.formats import FormatChoice
+from workloads.models.architecture import Model
 from workloads.models.lower import lower
-from workloads.workload import Op
+from workloads.phases import Decode, Prefill
+from workloads.workload import Op, Workload
 
 __all__ = ["evaluate_many"]
 
@@ -206,14 +210,14 @@ def _alike(
     charged: dict[str, Array] = {}
     fits = np.ones(count, dtype=np.bool_)
     for name, workload in first.workloads.items():
-        lowered = lower(workload.model, workload.phase, workload.formats)
+        lowered = _lowered(workload)
         mapped = roofline_workload(lowered, system)
         home = mapped.home
         ops = [(op.op, n) for layer, n in lowered.layers() for op in mapped.layers[layer.name].ops.values()]
         if any(op.home != home for layer in mapped.layers.values() for op in layer.ops.values()):
             return evaluate_on_road(space, ordinals, "roofline")
         found, charges = _sums(ops, system, fields, home, count)
-        room = _room(first, name, home)
+        room = _room(space, first, name, home)
         if room is None:
             return evaluate_on_road(space, ordinals, "roofline")
         needed, peak, tokens, others = room
@@ -283,9 +287,36 @@ def _idle_w(system: System, fields: _Fields) -> Any:
     return total
 
 
-def _room(design: Design, name: str, home: str) -> tuple[float, float, int, bool] | None:
+@lru_cache(maxsize=512)
+def _lowered_once(model: Model, phase: Prefill | Decode, formats: FormatChoice) -> Workload:
+    return lower(model, phase, formats)
+
+
+def _lowered(workload: DesignWorkload) -> Workload:
+    return _lowered_once(workload.model, workload.phase, workload.formats)
+
+
+_Room = tuple[float, float, int, bool] | None
+_rooms: dict[tuple[Any, ...], _Room] = {}
+_MOST_ROOMS = 4096
+
+
+def _room(space: Space, design: Design, name: str, home: str) -> _Room:
     """Bytes the home tier must have, the peak the road reports, tokens of a step, and whether other tiers could help;
-    None where even a boundless home leaves tensors elsewhere."""
+    None where even a boundless home leaves tensors elsewhere.
+
+    None of them depends on rates, energies or capacities, so designs that differ in these alone ask once.
+    """
+    others = tuple((p, e.value(design.values)) for p, e in space.set_expressions.items() if not _is_numeric(p))
+    key = (space.fingerprint, name, home, others)
+    if key not in _rooms:
+        if len(_rooms) >= _MOST_ROOMS:
+            _rooms.clear()
+        _rooms[key] = _asked_room(design, name, home)
+    return _rooms[key]
+
+
+def _asked_room(design: Design, name: str, home: str) -> _Room:
     workload = design.workloads[name]
     boundless = design.system.tiers[home].model_copy(update={"capacity_bytes": 1e18})
     system = design.system.model_copy(update={"tiers": {**design.system.tiers, home: boundless}})

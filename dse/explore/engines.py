@@ -7,7 +7,8 @@ twice; the run remembers designs and evaluates none twice.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from dse.explore.front import Scores
 from dse.space.codec import Codec
 
-__all__ = ["ENGINES", "Engine", "Exhaustive", "RandomSearch", "Sobol"]
+__all__ = ["ENGINES", "Engine", "EngineKind", "Exhaustive", "RandomSearch", "Sobol"]
 
 
 class Engine(Protocol):
@@ -97,9 +98,64 @@ class Sobol:
         """What comes next does not depend on it."""
 
 
-ENGINES: dict[str, Callable[[Codec, int, int], Engine]] = {
-    "exhaustive": Exhaustive,
-    "random": RandomSearch,
-    "sobol": Sobol,
+@dataclass(frozen=True)
+class EngineKind:
+    """A kind of engine: ``make`` builds one from the numbering of designs, a seed and the number of objectives.
+
+    ``learns``: what it proposes depends on the scores it is told.
+    """
+
+    summary: str
+    make: Callable[[Codec, int, int], Engine]
+    learns: bool = True
+
+    def __call__(self, codec: Codec, seed: int, objectives: int) -> Engine:
+        """A new engine."""
+        return self.make(codec, seed, objectives)
+
+
+def _nsga2(codec: Codec, seed: int, objectives: int) -> Engine:
+    from dse.explore.nsga2 import GeneticSearch
+
+    return GeneticSearch(codec, seed, objectives)
+
+
+def _local(codec: Codec, seed: int, objectives: int) -> Engine:
+    from dse.explore.local import LocalSearch
+
+    return LocalSearch(codec, seed, objectives)
+
+
+def _agents(codec: Codec, seed: int, objectives: int) -> Engine:
+    from dse.explore.agents import Agents
+
+    return Agents(codec, seed, objectives)
+
+
+def _agent(codec: Codec, seed: int, objectives: int) -> Engine:
+    from dse.explore.agents import OneAgent
+
+    return OneAgent(codec, seed, objectives)
+
+
+def _optuna(sampler: Literal["tpe", "nsga2"]) -> Callable[[Codec, int, int], Engine]:
+    def make(codec: Codec, seed: int, objectives: int) -> Engine:
+        from dse.explore.optuna_engine import OptunaSearch
+
+        return OptunaSearch(codec, seed, objectives, sampler)
+
+    return make
+
+
+ENGINES: dict[str, EngineKind] = {
+    "exhaustive": EngineKind("every design, in order", Exhaustive, learns=False),
+    "random": EngineKind("designs drawn without replacement, all equally likely", RandomSearch, learns=False),
+    "sobol": EngineKind("points that fill the space evenly", Sobol, learns=False),
+    "nsga2": EngineKind("genetic search on ordered integers (pymoo; extra explore)", _nsga2),
+    "local": EngineKind("neighbours of the front's least explored members", _local),
+    "agents": EngineKind("one learning agent for each parameter, with a common reward", _agents),
+    "agent": EngineKind("one learning agent that decides the whole design", _agent),
+    "optuna": EngineKind("tree-structured Parzen estimator (Optuna; extra optuna)", _optuna("tpe")),
+    "optuna-nsga2": EngineKind("Optuna's genetic search (extra optuna)", _optuna("nsga2")),
 }
-"""By name: from the numbering of designs, a seed and the number of objectives."""
+"""By name."""

@@ -6,8 +6,6 @@ A row that is there is never evaluated again, unless it failed: to resume is to 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,16 +20,11 @@ from dse.evaluate.outcomes import FAILED, Outcomes
 from dse.space.space import Space
 from workloads.errors import InputError
 
-__all__ = ["Store", "space_hash"]
+__all__ = ["Store"]
 
 _WAIT_S = 60.0
 _MOST_NAMES = 500
 _MOST_LOOKED_UP = 5000
-
-
-def space_hash(space: Space) -> str:
-    """Of everything that decides what a design of the space is and what its metrics are called."""
-    return hashlib.sha256(json.dumps(space.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Store:
@@ -52,7 +45,7 @@ class Store:
     def _prepare(self) -> None:
         run = self._db.execute
         run("CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT)")
-        wanted = {"space": space_hash(self.space), "name": self.space.name}
+        wanted = {"space": self.space.fingerprint, "name": self.space.name}
         for key, value in wanted.items():
             run("INSERT OR IGNORE INTO about VALUES (?, ?)", (key, value))
         found = dict(run("SELECT key, value FROM about").fetchall())

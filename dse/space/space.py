@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +18,7 @@ from workloads.errors import InputError, unknown_name
 from workloads.validation import field_error, validate
 
 __all__ = ["ERROR_METRICS", "METRICS", "SERVING_METRICS", "Base", "Constraint", "Quantity", "Space", "WorkloadSpec"]
-__all__ += ["load_space"]
+__all__ += ["load_space", "space_names"]
 
 FormatField = Literal["weights", "activations", "kv_cache", "compute", "experts"]
 
@@ -125,6 +127,11 @@ class Space(_Part):
         return self
 
     @cached_property
+    def fingerprint(self) -> str:
+        """Of everything that decides what a design of the space is and what its metrics are called."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:16]
+
+    @cached_property
     def codec(self) -> Codec:
         """The numbering of its designs."""
         return Codec(self.parameters)
@@ -154,6 +161,9 @@ class Space(_Part):
         ]
         return (*METRICS, *of_workloads, *ERROR_METRICS)
 
+
+_EXAMPLES = Path(__file__).parent / "examples"
+_END = "-space.yaml"
 
 SET_ROOTS = ("system", "formats", "workloads")
 
@@ -201,14 +211,24 @@ def _needs(expression: Expression, known: Any, field: str) -> None:
         raise InputError(error.problem, error.expected, field, nearest=error.nearest) from None
 
 
-def load_space(path: str | Path) -> Space:
-    """The space of a YAML file; a system file it names is looked for beside it.
+def space_names() -> tuple[str, ...]:
+    """Names of the bundled spaces, sorted."""
+    return tuple(sorted(file.name.removesuffix(_END) for file in _EXAMPLES.glob(f"*{_END}")))
+
+
+def load_space(name_or_path: str | Path) -> Space:
+    """A bundled space by name, or that of a YAML file; a system file it names is looked for beside it.
 
     Raises `InputError` with file, line and field.
     """
+    path = Path(name_or_path)
+    if path.suffix.lower() not in (".yaml", ".yml", ".json") and not path.exists():
+        if str(name_or_path) not in space_names():
+            raise unknown_name("space", str(name_or_path), space_names())
+        path = _EXAMPLES / f"{name_or_path}{_END}"
     document = read_document(path)
     space = validate(Space, document)
-    beside = Path(path).parent / space.base.system
+    beside = path.parent / space.base.system
     if space.base.system.endswith((".yaml", ".yml", ".json")) and beside.exists():
         return space.model_copy(update={"base": space.base.model_copy(update={"system": str(beside)})})
     return space

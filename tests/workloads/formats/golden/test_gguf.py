@@ -21,6 +21,7 @@ from workloads.formats.golden.gguf import (
     decode_q4_k,
     decode_q8_0,
     encode_q4_0,
+    encode_q4_k,
     encode_q8_0,
 )
 
@@ -87,6 +88,7 @@ def test_q4_0_the_first_of_the_largest_decides_the_sign() -> None:
 
 def test_zeros_have_scale_zero() -> None:
     assert decode_q8_0(encode_q8_0(np.zeros(32))).tolist() == [0.0] * 32
+    assert decode_q4_k(encode_q4_k(np.zeros(256))).tolist() == [0.0] * 256
     data = encode_q4_0(np.zeros(32))
     assert data[0, 2:].tolist() == [0x88] * 16
     assert decode_q4_0(data).tolist() == [0.0] * 32
@@ -133,10 +135,45 @@ def test_q4_k_against_the_slow_decoder() -> None:
         assert row.tolist() == slow_q4_k(block.tobytes())
 
 
+def test_q4_k_encoder_finds_the_scales_that_made_the_values() -> None:
+    """Steps that are powers of two, a scale and a minimum of 63 in each block, both ends of each sub-block's range."""
+    random = np.random.default_rng(2)
+    d, dmin = 2.0**-6, 2.0**-9
+    scales, minima = random.integers(1, 64, (20, 8)), random.integers(0, 64, (20, 8))
+    scales[:, 3] = minima[:, 6] = 63
+    codes = random.integers(0, 16, (20, 8, 32))
+    codes[..., 0], codes[..., 31] = 0, 15
+    values = d * scales[..., None] * codes - dmin * minima[..., None]
+    data = encode_q4_k(values.reshape(20, 256))
+    assert data.shape == (20, 1, Q4_K_BYTES)
+    for block, wanted_scales, wanted_minima in zip(data[:, 0], scales, minima, strict=True):
+        assert block[:4].tobytes() == half(d) + half(dmin)
+        pairs = list(zip(wanted_scales.tolist(), wanted_minima.tolist(), strict=True))
+        assert scales_and_minima(block[4:16].tobytes()) == pairs
+    assert np.array_equal(decode_q4_k(data), values.reshape(20, 256))
+
+
+@settings(max_examples=40, deadline=None)
+@given(hnp.arrays(np.float64, (2, 256), elements=st.floats(-1000, 1000, width=32)))
+def test_q4_k_errors_are_those_of_its_steps(values: np.ndarray) -> None:
+    """Half a step, and what 6-bit scales and minima miss: fifteen times the scale's error and once the minimum's."""
+    data = encode_q4_k(values)
+    for row, wanted in zip(data[:, 0], values, strict=True):
+        d, dmin = struct.unpack("<ee", row[:4].tobytes())
+        decoded = np.array(slow_q4_k(row.tobytes())).reshape(8, 32)
+        for (scale, minimum), found, cut in zip(
+            scales_and_minima(row[4:16].tobytes()), decoded, wanted.reshape(8, 32), strict=True
+        ):
+            lowest = min(cut.min(), 0.0)
+            step = (max(cut.max(), 0.0) - lowest) / 15
+            missed = 15 * abs(d * scale - step) + abs(dmin * minimum + lowest)
+            assert np.all(np.abs(found - cut) <= d * scale / 2 + missed + 1e-6 * np.abs(cut).max())
+
+
 def test_storage_bits() -> None:
     assert FORMATS["q8_0"].bits_per_element == Q8_0_BYTES * 8 / 32 == encode_q8_0(np.ones(64)).size * 8 / 64
     assert FORMATS["q4_0"].bits_per_element == Q4_0_BYTES * 8 / 32 == encode_q4_0(np.ones(64)).size * 8 / 64
-    assert FORMATS["q4_k"].bits_per_element == Q4_K_BYTES * 8 / 256
+    assert FORMATS["q4_k"].bits_per_element == Q4_K_BYTES * 8 / 256 == encode_q4_k(np.ones(512)).size * 8 / 512
 
 
 @settings(max_examples=40, deadline=None)
@@ -160,6 +197,9 @@ def test_refused() -> None:
     assert str(caught.value) == "data: blocks have the shape (2, 17); expected (..., blocks, 18)"
     with pytest.raises(InputError) as caught:
         encode_q8_0([1e9] * 32)
+    assert str(caught.value) == "values: a scale is beyond half precision; expected values below 65520 scales"
+    with pytest.raises(InputError) as caught:
+        encode_q4_k([1e9] * 256)
     assert str(caught.value) == "values: a scale is beyond half precision; expected values below 65520 scales"
     with pytest.raises(InputError, match="a value is NaN or infinite"):
         encode_q4_0([math.nan] * 32)

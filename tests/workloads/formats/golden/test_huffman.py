@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workloads.errors import InputError
-from workloads.formats.golden.huffman import huffman_code, huffman_lengths, occurrences
+from workloads.formats.golden.huffman import canonical_code, huffman_code, huffman_lengths, occurrences
 from workloads.formats.golden.metrics import entropy_bits
 
 
@@ -44,6 +44,18 @@ def test_long_codes_are_cut_to_the_limit() -> None:
     code = huffman_code(symbols, limit=12)
     assert max(code.lengths) <= 12
     assert sum(2.0**-length for length in code.lengths) == 1.0
+
+
+def test_canonical_codes_by_hand() -> None:
+    # Deflate, RFC 1951, section 3.2.2: lengths 3, 3, 3, 3, 3, 2, 4, 4 for A to H.
+    code = canonical_code(dict(zip(range(8), [3, 3, 3, 3, 3, 2, 4, 4], strict=True)))
+    assert code.symbols == (5, 0, 1, 2, 3, 4, 6, 7)
+    assert code.words == (0b00, 0b010, 0b011, 0b100, 0b101, 0b110, 0b1110, 0b1111)
+    with pytest.raises(InputError) as caught:
+        canonical_code({1: 1, 2: 1, 3: 2})
+    assert str(caught.value) == (
+        "lengths: the lengths are too short; expected lengths whose sum of 2^-length is at most 1"
+    )
 
 
 def test_refused() -> None:

@@ -50,6 +50,8 @@ def test_orders_that_must_hold() -> None:
     assert snr_db("int8_g128") > snr_db("int4_g128") > snr_db("int3_g128") > snr_db("int2_g64")
     assert snr_db("q8_0") > snr_db("int8_g128")
     assert snr_db("nf4") > snr_db("int4_g128")
+    assert snr_db("nf4") > snr_db("nf4_double") > snr_db("nf4") - 0.05
+    assert snr_db("q4_k") > snr_db("q4_0")
     assert snr_db("bitmod_fp4") > snr_db("bitmod_fp3")
     assert snr_db("bfp6") - snr_db("bfp4") == pytest.approx(2 * 20 * math.log10(2), abs=0.7)
 
