@@ -24,10 +24,10 @@ class UnitService:
     def __str__(self) -> str:
         settings = " ".join(f"{name}={value}" for name, value in self.units.settings.items())
         built = f"{self.units.unit} ({settings})" if settings else self.units.unit
-        return f"{self.units.copies:,} x {built} at {self.units.clock_hz / 1e6:,.4g} MHz"
+        return f"{self.units.copies:,} x {built} at {self.units.rate_hz / 1e6:,.4g} MHz"
 
     def seconds(self, product: Product) -> float:
         """From the first operands accepted to the last result given by the busiest copy."""
         dots = math.ceil(product.rows * product.vectors * product.copies / self.units.copies)
         cycles = self.units.contract.cycles(**self.units.work.shape(dots, product.columns))
-        return cycles / self.units.clock_hz
+        return cycles / self.units.rate_hz

@@ -1,14 +1,16 @@
 """Engines described by the hardware units they are built of: unit, parameters, copies and clock give rates.
 
 An engine with ``rtl`` may leave out its throughput: it is worked out from the unit's own cycle contract and what each
-of its beats computes (`hw.rtl.unit.Work`), and says so in its sources. A field given in the file stands as it is given.
+of its beats computes (`hw.rtl.unit.Work`), and says so in its sources. With a node the unit's synthesis (`hw.cost.
+rtl_units`) gives the clock, where none is stated, and the energy of an operation. A field given in the file stands as
+it is given.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, PositiveInt, ValidationError
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
 
 from hw.rtl.contract import CycleContract
 from hw.rtl.unit import Unit, Work
@@ -18,19 +20,31 @@ from hw.spec.quantity import Frequency
 from workloads.errors import InputError
 from workloads.validation import field_error
 
-__all__ = ["DERIVED_FROM_UNIT", "RtlUnits", "with_unit_fields"]
+if TYPE_CHECKING:
+    from hw.cost.rtl_units import RtlUnitCost
+
+__all__ = ["DERIVED_FROM_SYNTHESIS", "DERIVED_FROM_UNIT", "RtlUnits", "with_unit_fields"]
 
 DERIVED_FROM_UNIT = "derived: copies x multiply-adds a beat x 2 x clock / interval of the unit's cycle contract"
 """Source of a throughput that was worked out."""
 
 
+DERIVED_FROM_SYNTHESIS = "derived: energy of a beat of random operands / its operations, synthesis scaled to the node"
+"""Source of an energy that was worked out."""
+
+
 class RtlUnits(Component):
-    """``copies`` equal units of the name ``unit``, with ``settings`` in place of its default parameters."""
+    """``copies`` equal units of the name ``unit``, with ``settings`` in place of its default parameters.
+
+    At ``node_nm`` the unit's longest path as it was synthesised sets the clock where ``clock`` is left out; with
+    neither there is no rate.
+    """
 
     unit: str
     settings: dict[str, int | str] = Field(default_factory=dict)
     copies: PositiveInt = 1
-    clock_hz: Frequency = Field(alias="clock")
+    clock_hz: Frequency | None = Field(None, alias="clock")
+    node_nm: PositiveFloat | None = None
 
     @property
     def chosen(self) -> Unit[Any]:
@@ -52,9 +66,40 @@ class RtlUnits(Component):
         return chosen.work(parameters_of(chosen, dict(self.settings)))
 
     @property
+    def cost(self) -> RtlUnitCost | None:
+        """Area, path and energy of one copy at the node; None without a node. `InputError` where the unit was not
+        synthesised, or nothing is known of its settings or the node."""
+        if self.node_nm is None:
+            return None
+        from hw.cost.rtl_units import rtl_unit_cost
+
+        return rtl_unit_cost(self.unit, self.settings, self.node_nm)
+
+    @property
+    def rate_hz(self) -> float:
+        """The clock: as stated, or as fast as the unit's longest path allows."""
+        if self.clock_hz is not None:
+            return self.clock_hz
+        if self.cost is None:
+            raise InputError("neither is given", "one of clock and node_nm", "clock")
+        return 1.0 / self.cost.path_s
+
+    @property
+    def area_mm2(self) -> float | None:
+        """Of all copies: cells alone; None without a node."""
+        return None if self.cost is None else self.copies * self.cost.area_mm2
+
+    @property
     def operations_per_s(self) -> float:
         """Peak rate of all copies, a multiply-add counted as two operations."""
-        return 2.0 * self.copies * self.work.macs * self.clock_hz / self.contract.interval_cycles
+        return 2.0 * self.copies * self.work.macs * self.rate_hz / self.contract.interval_cycles
+
+    @property
+    def energy_j_per_operation(self) -> float | None:
+        """Of a beat that is accepted, over its operations; None where it is not known."""
+        if self.cost is None or self.cost.energy_per_beat_j is None:
+            return None
+        return self.cost.energy_per_beat_j * self.contract.interval_cycles / (2.0 * self.work.macs)
 
 
 def with_unit_fields(engine: Any) -> Any:
@@ -69,18 +114,25 @@ def with_unit_fields(engine: Any) -> Any:
     except ValidationError:
         return {"throughput": {"int8": "1 OP/s"}, **engine}  # the engine's own validation says what is wrong with rtl
     try:
-        rate, computed = units.operations_per_s, units.work.computed
+        computed = units.work.computed
+        found: dict[str, tuple[dict[str, str], str]] = {
+            "throughput": ({computed: f"{units.operations_per_s:.6g} OP/s"}, DERIVED_FROM_UNIT)
+        }
+        energy = units.energy_j_per_operation
     except InputError as error:
         raise field_error(InputError(error.problem, error.expected, _field(error), nearest=error.nearest)) from None
+    if energy is not None:
+        found["energy"] = ({computed: f"{energy:.6g} J"}, DERIVED_FROM_SYNTHESIS)
     sources = dict(engine.get("sources") or {})
-    if "throughput" in engine and str(sources.get("throughput", "")) != DERIVED_FROM_UNIT:
-        return engine
-    return {
-        **engine,
-        "throughput": {computed: f"{rate:.6g} OP/s"},
-        "sources": {**sources, "throughput": DERIVED_FROM_UNIT},
+    filled = {
+        name: value
+        for name, (value, source) in found.items()
+        if name not in engine or str(sources.get(name, "")) == source
     }
+    return {**engine, **filled, "sources": {**sources, **{name: found[name][1] for name in filled}}}
 
 
 def _field(error: InputError) -> str:
+    if error.field in ("clock", "node_nm"):
+        return f"rtl.{error.field}"
     return "rtl.unit" if error.field in (None, "unit") else f"rtl.settings.{error.field}"

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from hw.cost.rtl_units import rtl_unit_cost
 from hw.rtl.arith.int_dot_model import UNIT, IntDot
 from hw.spec.load import dump_system, load_system, override
-from hw.spec.rtl_engine import DERIVED_FROM_UNIT
+from hw.spec.rtl_engine import DERIVED_FROM_SYNTHESIS, DERIVED_FROM_UNIT
 from hw.spec.system import System
 from simulator.memory.inside import Product
 from simulator.units import UnitService
@@ -60,7 +61,7 @@ def test_a_stated_throughput_stands(tmp_path: Path) -> None:
         ("int-dot", "fifo", "engines.dots.rtl.unit"),
         ("lanes: 16", "lanes: 0", "engines.dots.rtl.settings.lanes"),
         ("lanes: 16", "lane: 16", "engines.dots.rtl.unit"),
-        ("clock: 500 MHz", "copies: 3", "engines.dots.rtl"),
+        ("clock: 500 MHz", "node_nm: 2", "engines.dots.rtl"),
     ],
 )
 def test_broken_units_are_said(tmp_path: Path, old: str, new: str, field: str) -> None:
@@ -82,3 +83,24 @@ def test_seconds_are_those_of_the_contract(tmp_path: Path) -> None:
     assert rtl.contract == UNIT.contract(IntDot(lanes=16))
     # Never faster than the peak.
     assert service.seconds(product) >= 2 * 1000 * 100 * 2 / rtl.operations_per_s
+
+
+def test_a_node_gives_clock_energy_and_area(tmp_path: Path) -> None:
+    """Without a clock, that of the unit's longest path; energy of a beat over its 16 x 2 operations."""
+    engine = machine(tmp_path, MACHINE.replace("clock: 500 MHz", "node_nm: 28")).engines["dots"]
+    cost = rtl_unit_cost("int-dot", {"lanes": 16}, 28)
+    assert engine.throughput_ops_per_s["int8"] == pytest.approx(64 * 32 / cost.path_s, rel=1e-5)
+    assert cost.energy_per_beat_j is not None
+    assert engine.energy_j_per_op["int8"] == pytest.approx(cost.energy_per_beat_j / 32, rel=1e-5)
+    assert str(engine.sources["energy"]) == DERIVED_FROM_SYNTHESIS
+    assert engine.rtl is not None
+    assert engine.rtl.area_mm2 == pytest.approx(64 * cost.area_mm2)
+    # An int8 multiply-add at 28 nm: 0.2 pJ and 0.03 pJ at 45 nm for multiply and add alone (Horowitz, ISSCC 2014);
+    # ours has operand registers, the tree and the accumulator besides.
+    assert 0.1e-12 < 2 * engine.energy_j_per_op["int8"] < 2e-12
+
+
+def test_neither_clock_nor_node_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        machine(tmp_path, MACHINE.replace(", clock: 500 MHz", ""))
+    assert caught.value.field == "engines.dots.rtl.clock"
