@@ -66,8 +66,8 @@ def test_small_machine() -> None:
         (
             "{fp32: 1 TFLOP/s}",
             "{fp31: 1 TFLOP/s}",
-            "small.yaml:6: engines.core.throughput.fp31: unknown number format 'fp31'; expected one of bf16, bool, "
-            "fp16, fp32, fp4_e2m1, fp64, fp8_e4m3, fp8_e5m2, int16, int2_g64, int32, int3_g128 and 14 more; "
+            "small.yaml:6: engines.core.throughput.fp31: unknown number format 'fp31'; expected one of bf16, bfp4, "
+            "bfp6, bitmod_fp3, bitmod_fp4, bool, dfloat11, fp16, fp32, fp4_e2m1, fp64, fp6_e2m3 and 24 more; "
             "did you mean 'fp32'?",
         ),
         (

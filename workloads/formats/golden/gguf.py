@@ -1,4 +1,4 @@
-"""GGUF blocks as the bytes of a file: Q8_0 and Q4_0 both ways, Q4_K decoded.
+"""GGUF blocks as the bytes of a file: Q8_0, Q4_0 and Q4_K, encoded and decoded.
 
 Layouts and arithmetic are ggml's (ggml-common.h `block_q8_0`, `block_q4_0`, `block_q4_K`; ggml-quants.c
 `quantize_row_q8_0_ref`, `quantize_row_q4_0_ref`, `dequantize_row_*`), in float32 where ggml computes in float32, so
@@ -10,7 +10,11 @@ bytes and values agree bit for bit. Half-precision scales are little-endian and 
 - Q4_K, 144 bytes for 256: d, dmin, 12 bytes with eight 6-bit scales and eight 6-bit minima, 128 bytes; each 32 bytes
   hold sub-block 2k in their low and 2k + 1 in their high nibbles; w = d sc q - dmin m.
 
-Encoders divide by the scale before it is rounded to half precision, as ggml's do.
+Encoders of Q8_0 and Q4_0 divide by the scale before it is rounded to half precision, as ggml's do. That of Q4_K is
+not ggml's, which searches among scales by a weighted error. Here a sub-block spans from its smallest value (or 0) to
+its largest, scale = span / 15 and minimum = -smallest; d and dmin are the largest of eight scales and minima over 63,
+in half precision, 6-bit scales and minima the nearest multiples (ties to even), and codes the nearest to the values
+under what is stored. Any bytes decode as ggml decodes them.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ __all__ = [
     "decode_q4_k",
     "decode_q8_0",
     "encode_q4_0",
+    "encode_q4_k",
     "encode_q8_0",
 ]
 
@@ -73,6 +78,33 @@ def decode_q4_0(data: ArrayLike) -> Floats:
     return _flat((codes - np.float32(8.0)) * _half(raw[..., 0:2])[..., None])
 
 
+def encode_q4_k(values: ArrayLike) -> Bytes:
+    """``values`` (..., n), n a multiple of 256, as bytes (..., n / 256, 144)."""
+    array = only_finite(values)
+    cut = blocks(array, 256).reshape(*array.shape[:-1], -1, 8, 32)
+    lowest = np.minimum(cut.min(axis=-1), 0.0)
+    step, scales = _sixths((np.maximum(cut.max(axis=-1), 0.0) - lowest) / 15)
+    offset, minima = _sixths(-lowest)
+    width = (step[..., None] * scales)[..., None]
+    shifted = cut + (offset[..., None] * minima)[..., None]
+    codes = np.clip(np.rint(shifted / np.where(width > 0.0, width, 1.0)), 0, 15).astype(np.uint8)
+    packed = np.zeros((*step.shape, 12), dtype=np.uint8)
+    packed[..., 0:4] = scales[..., :4] | scales[..., 4:] >> 4 << 6
+    packed[..., 4:8] = minima[..., :4] | minima[..., 4:] >> 4 << 6
+    packed[..., 8:12] = scales[..., 4:] & 15 | (minima[..., 4:] & 15) << 4
+    nibbles = (codes[..., 0::2, :] | codes[..., 1::2, :] << 4).reshape(*step.shape, 128)
+    return np.concatenate([_half_bytes(step), _half_bytes(offset), packed, nibbles], axis=-1)
+
+
+def _sixths(wanted: Floats) -> tuple[Floats, Bytes]:
+    """Of eight numbers >= 0 (last axis) a common step in half precision and each as a 6-bit multiple of it."""
+    step = wanted.max(axis=-1) / 63
+    refuse(step >= 65520.0, "a scale is beyond half precision", "values below 65520 scales", "values")
+    step = step.astype("<f2").astype(np.float64)
+    multiples = np.rint(wanted / np.where(step > 0.0, step, 1.0)[..., None])
+    return step, np.clip(multiples, 0, 63).astype(np.uint8)
+
+
 def decode_q4_k(data: ArrayLike) -> Floats:
     """Values (..., 256 b) of bytes (..., b, 144)."""
     raw = _raw(data, Q4_K_BYTES)
@@ -101,7 +133,7 @@ def _inverse(scales: _Singles) -> _Singles:
     return np.where(zero, np.float32(0.0), _ONE / np.where(zero, _ONE, scales)).astype(np.float32)
 
 
-def _half_bytes(scales: _Singles) -> Bytes:
+def _half_bytes(scales: NDArray[np.floating]) -> Bytes:
     refuse(np.abs(scales) >= 65520.0, "a scale is beyond half precision", "values below 65520 scales", "values")
     return scales.astype("<f2")[..., None].view(np.uint8)
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from workloads.formats.golden.arrays import Integers, refuse
 
-__all__ = ["HuffmanCode", "huffman_code", "huffman_lengths", "occurrences"]
+__all__ = ["HuffmanCode", "canonical_code", "huffman_code", "huffman_lengths", "occurrences"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,19 @@ def huffman_code(symbols: ArrayLike, limit: int = 32) -> HuffmanCode:
     while max(lengths.values()) > limit:
         flattened += 1
         lengths = huffman_lengths({**counts, **dict.fromkeys(rarest[:flattened], 1)})
+    return canonical_code(lengths)
+
+
+def canonical_code(lengths: dict[int, int]) -> HuffmanCode:
+    """The canonical code with these lengths; `InputError` where no prefix-free code has them (Kraft's inequality).
+
+    >>> canonical_code({7: 1, 9: 2, 8: 2}).words
+    (0, 2, 3)
+    """
+    refuse(not lengths or min(lengths.values()) < 1, "a length is below 1", "lengths of symbols that occur", "lengths")
+    longest = max(lengths.values())
+    taken = sum(1 << (longest - length) for length in lengths.values())
+    refuse(taken > 1 << longest, "the lengths are too short", "lengths whose sum of 2^-length is at most 1", "lengths")
     order = sorted(lengths, key=lambda symbol: (lengths[symbol], symbol))
     words: list[int] = []
     word, previous = 0, lengths[order[0]]

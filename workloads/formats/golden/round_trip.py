@@ -11,11 +11,11 @@ from workloads.errors import unknown_name
 from workloads.formats.golden.arrays import Floats, as_floats
 from workloads.formats.golden.bitmod import decode_bitmod, encode_bitmod
 from workloads.formats.golden.floats import FLOAT_FORMATS, FloatFormat, round_to
-from workloads.formats.golden.gguf import decode_q4_0, decode_q8_0, encode_q4_0, encode_q8_0
+from workloads.formats.golden.gguf import decode_q4_0, decode_q4_k, decode_q8_0, encode_q4_0, encode_q4_k, encode_q8_0
 from workloads.formats.golden.integers import decode_integers, encode_integers
 from workloads.formats.golden.metrics import QuantizationError, quantization_error
 from workloads.formats.golden.microscaling import MX_ELEMENTS, decode_mx, encode_mx
-from workloads.formats.golden.normal_float import decode_nf4, encode_nf4
+from workloads.formats.golden.normal_float import decode_nf4, decode_nf4_double, encode_nf4, encode_nf4_double
 from workloads.formats.golden.nvfp4 import decode_nvfp4, encode_nvfp4
 from workloads.formats.golden.shared_exponent import decode_shared_exponent, encode_shared_exponent
 
@@ -73,6 +73,11 @@ def _nf4(values: Floats) -> _Result:
     return decode_nf4(tensor), tensor.storage_bits
 
 
+def _nf4_double(values: Floats) -> _Result:
+    tensor = encode_nf4_double(values)
+    return decode_nf4_double(tensor), tensor.storage_bits
+
+
 def _q8_0(values: Floats) -> _Result:
     data = encode_q8_0(values)
     return decode_q8_0(data), data.size * 8
@@ -81,6 +86,11 @@ def _q8_0(values: Floats) -> _Result:
 def _q4_0(values: Floats) -> _Result:
     data = encode_q4_0(values)
     return decode_q4_0(data), data.size * 8
+
+
+def _q4_k(values: Floats) -> _Result:
+    data = encode_q4_k(values)
+    return decode_q4_k(data), data.size * 8
 
 
 def _bitmod(bits: int) -> Callable[[Floats], _Result]:
@@ -105,8 +115,10 @@ _THROUGH: dict[str, Callable[[Floats], _Result]] = {
     "bfp4": _shared_exponent(4),
     "bfp6": _shared_exponent(6),
     "nf4": _nf4,
+    "nf4_double": _nf4_double,
     "q8_0": _q8_0,
     "q4_0": _q4_0,
+    "q4_k": _q4_k,
     "bitmod_fp3": _bitmod(3),
     "bitmod_fp4": _bitmod(4),
 }
