@@ -45,7 +45,8 @@ class Agents:
     8, 1992) on the reward all have in common, less its mean over the last designs, over its deviation.
 
     An agent learns from the designs in which its parameter plays a part. A policy over all parameters that draws each
-    by itself would be the same thing: with one reward for all, the gradients are the same.
+    by itself would be the same thing: with one reward for all, the gradients are the same. Agents that decide alone
+    settle on one part of a front, so with several objectives their front can have less hypervolume than a random one.
     """
 
     def __init__(self, codec: Codec, seed: int, objectives: int) -> None:

@@ -63,8 +63,8 @@ def played(engine: Engine, codec: Codec, batches: int) -> NDArray[np.int64]:
 def test_policies_move_to_what_is_rewarded(engine: type[Agents | OneAgent]) -> None:
     codec = bowl()
     last = played(engine(codec, 0, 1), codec, 20)
-    # By chance the values are 3.1, 2.5, 3.7, 4.5 and 2.5 away from the best on average, 3.26 over all. A few of the last
-    # designs are at random on purpose, so most of them count.
+    # By chance the values are 3.1, 2.5, 3.7, 4.5 and 2.5 away from the best on average, 3.26 over all. A few of the
+    # last designs are at random on purpose, so most of them count.
     assert np.median(np.abs(last - BEST).mean(axis=1)) < 3.26 / 2
 
 

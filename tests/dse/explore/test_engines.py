@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from dse.cli.entry import run as command
 from dse.evaluate.outcomes import Outcomes
 from dse.explore.compare import Truth, compare_engines
 from dse.explore.engines import ENGINES
@@ -27,8 +30,12 @@ from tests.dse.explore.toys import accelerator, conditional_codecs, random_truth
 from workloads.errors import InputError
 
 NEEDS = {"nsga2": "pymoo", "optuna": "optuna", "optuna-nsga2": "optuna"}
-INSTALLED = [name for name in ENGINES if name not in NEEDS or importlib.util.find_spec(NEEDS[name])]
-LEARNING = [name for name in INSTALLED if ENGINES[name].learns]
+INSTALLED = [
+    pytest.param(name, marks=pytest.mark.slow) if name.startswith("optuna") else name  # a Parzen estimator takes time
+    for name in ENGINES
+    if name not in NEEDS or importlib.util.find_spec(NEEDS[name])
+]
+LEARNING = [name for name in INSTALLED if not isinstance(name, str) or ENGINES[name].learns]
 
 
 def asked_for(truth: Truth, engine: str, seed: int, batches: list[int]) -> list[int]:
@@ -98,7 +105,7 @@ class Stopping(InProcess):
             yield from super().run(part, fidelity)
 
 
-@pytest.mark.parametrize("engine", [name for name in LEARNING if not name.startswith("optuna")])
+@pytest.mark.parametrize("engine", LEARNING)
 def test_a_stopped_run_proposes_what_it_would_have(tmp_path: Path, engine: str) -> None:
     space = small_space(tmp_path)
     options = Exploration(engine, budget=60, batch=12, seed=2)
@@ -170,3 +177,13 @@ def test_a_missing_package_is_one_sentence(
     with pytest.raises(InputError) as caught:
         ENGINES[engine](Codec({"a": Parameter(choices=[1, 2])}), 0, 2)
     assert str(caught.value) == sentence
+
+
+def test_engines_are_listed_and_packages_load_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["list", "engines", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == list(ENGINES)
+    assert [row["name"] for row in rows if not row["learns"]] == ["exhaustive", "random", "sobol"]
+    loaded = "import sys, dse.explore.engines; print(sorted({'pymoo', 'optuna', 'scipy'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -30,10 +30,10 @@ def dominates(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
     return bool((one <= other).all() and (one < other).any())
 
 
-def front_by_definition(found: Scores) -> list[list[float]]:
+def front_by_definition(found: Scores) -> list[tuple[float, ...]]:
     feasible = [point for point in found if np.isfinite(point).all()]
     kept = [point for point in feasible if not any(dominates(other, point) for other in feasible)]
-    return sorted(set(map(tuple, kept)))  # type: ignore[arg-type]
+    return sorted({tuple(point.tolist()) for point in kept})
 
 
 def volume_by_cells(found: Scores, worst: float) -> float:
