@@ -35,7 +35,7 @@ from hw.rtl.contract import Automaton, Handshake
 from hw.rtl.dequant.bitmod_pe_cases import coverage, directed, drawn
 from hw.rtl.dequant.exact import round_exact
 from hw.rtl.ports import Field, Stream, Streams
-from hw.rtl.unit import ReducedWidths, Unit
+from hw.rtl.unit import ReducedWidths, Unit, Work
 from workloads.errors import InputError, unknown_name
 from workloads.formats.golden.bitmod import bitmod_values
 from workloads.formats.golden.floats import FP32, FloatFormat, decode
@@ -256,5 +256,6 @@ UNIT = Unit(
         "control counts terms and bits of the scale, whatever the widths of the operands",
     ),
     formal_depth=14,
+    work=lambda p: Work(p.lanes, "fp16"),
     synthesis=({}, {"weights": "fp3"}, {"lanes": 2}, {"lanes": 8, "beats": 16}, {"weights": "int6"}, {"groups": 32}),
 )
