@@ -46,7 +46,7 @@ class CycleContract(Protocol):
     @property
     def interval_cycles(self) -> int: ...
 
-    def shape(self, inputs: Streams) -> dict[str, int]:
+    def shape(self, inputs: Streams) -> dict[str, Any]:
         """What of ``inputs`` the closed form depends on, as the keywords of `cycles`."""
         ...
 

@@ -50,8 +50,8 @@ def cases_of(
         sets: list[Mapping[str, Any]] = [{}, *chosen.variants] if settings is None else [settings]
         for one in sets:
             parameters_of(chosen, dict(one))
-            share = (-(-total // len(sets)) for total in (beats, contracts))
-            cases.append(Case(name, dict(one), seed, *share, simulator, waves))
+            some, few = (-(-total // len(sets)) for total in (beats, contracts))
+            cases.append(Case(name, dict(one), seed, some, few, simulator, waves))
     return cases
 
 
