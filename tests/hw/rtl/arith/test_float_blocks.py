@@ -80,7 +80,8 @@ def test_all_pairs(fmt: FloatFormat) -> None:
 def assert_fused(fmt: FloatFormat, into: FloatFormat, triples: Sequence[Any]) -> None:
     widths = [fmt.bits, fmt.bits, into.bits]
     got = results(lambda m, a, b, c: float_blocks.float_fma(m, a, b, c, fmt, into), widths, triples)
-    np.testing.assert_array_equal(got, floating.float_fma(*triples, fmt, into))
+    a, b, c = triples
+    np.testing.assert_array_equal(got, floating.float_fma(a, b, c, fmt, into))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,8 @@ def test_all_fused_triples(fmt: FloatFormat, into: FloatFormat) -> None:
     got = results(
         lambda m, a, b, c: float_blocks.float_fma(m, a, b, c, fmt, into), [fmt.bits] * 2 + [into.bits], triples
     )
-    np.testing.assert_array_equal(got, floating.float_fma(*triples, fmt, into))
+    a, b, c = triples
+    np.testing.assert_array_equal(got, floating.float_fma(a, b, c, fmt, into))
 
 
 @pytest.mark.slow
@@ -107,7 +109,8 @@ def test_all_fused_triples_of_unlike_formats(fmt: FloatFormat, into: FloatFormat
     got = results(
         lambda m, a, b, c: float_blocks.float_fma(m, a, b, c, fmt, into), [fmt.bits] * 2 + [into.bits], triples
     )
-    np.testing.assert_array_equal(got, floating.float_fma(*triples, fmt, into))
+    a, b, c = triples
+    np.testing.assert_array_equal(got, floating.float_fma(a, b, c, fmt, into))
 
 
 @pytest.mark.parametrize("target", [FP32, FP16, BF16, E4M3, E2M1], ids=lambda fmt: fmt.name)

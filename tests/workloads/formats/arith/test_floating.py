@@ -198,7 +198,7 @@ def test_fused_bfloat16_into_float32_against_fractions(triples: list[tuple[int, 
     a, b, c = np.array(triples).T
     near = float_multiply(a, b, BF16, FP32) ^ (1 << 31) ^ (c & 3)  # cancels all but the last bits
     for addend in (c, near):
-        wanted = [fused(*(int(one[n]) for one in (a, b, addend)), BF16, FP32) for n in range(len(a))]
+        wanted = [fused(int(a[n]), int(b[n]), int(addend[n]), BF16, FP32) for n in range(len(a))]
         assert float_fma(a, b, addend, BF16, FP32).tolist() == wanted
 
 
@@ -209,7 +209,7 @@ def test_fused_against_fractions(fmt: FloatFormat) -> None:
     rng = np.random.default_rng(1)
     near = float_multiply(a, b, fmt) ^ (1 << (fmt.bits - 1)) ^ rng.integers(0, 1 << fmt.mantissa_bits, 1500)
     for c in (near, rng.integers(0, 1 << fmt.bits, 1500)):
-        wanted = [fused(*(int(one[n]) for one in (a, b, c)), fmt, fmt) for n in range(1500)]
+        wanted = [fused(int(a[n]), int(b[n]), int(c[n]), fmt, fmt) for n in range(1500)]
         assert float_fma(a, b, c, fmt).tolist() == wanted
 
 
