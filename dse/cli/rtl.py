@@ -162,3 +162,22 @@ def mutants(
 
     if not run_mutants(units, settings, count, seed, as_json=json):
         raise typer.Exit(1)
+
+
+@app.command("report")
+def report(
+    out: Annotated[Path, typer.Option(metavar="FILE.md", help="Write the page here.")],
+    units: Units = None,
+    beats: Annotated[int, typer.Option(help="Random beats of each unit, over all its parameter sets.")] = 100_000,
+    mutants: Annotated[int, typer.Option(help="Of each unit.")] = 10,
+    seed: Seed = 1,
+    simulator: Simulator = None,
+    workers: Workers = 1,
+) -> None:
+    """Everything found of units on one page: behaviour, proofs, mutants, lint, synthesis.
+
+    Takes an hour for all units; a design that has not changed is taken from the cache.
+    """
+    from dse.cli.rtl_report import run_report
+
+    run_report(units, beats=beats, mutants=mutants, seed=seed, simulator=simulator, workers=workers, out=out)
