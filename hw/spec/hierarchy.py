@@ -26,6 +26,7 @@ from hw.spec.quantity import (
     EnergyPerOperationOrZero,
     Frequency,
 )
+from hw.spec.rtl_engine import RtlUnits, with_mac_fields
 from hw.spec.system import Name
 
 __all__ = ["Action", "Fanout", "Hierarchy", "Level", "Systolic", "Unit"]
@@ -130,6 +131,9 @@ class Unit(Component):
     Two rules of pipelined machines. ``operand_buses``: what is not yet in the array enters over one bus for each row
     and column, so such an operand must lack the rank on one of two dimensions. ``one_layout``: Einsums that follow one
     another on the array find their operands where they were left, so all of them spread the same ranks.
+
+    A unit may be a hardware unit, ``rtl`` (`hw.spec.rtl_engine`): its width, clock and the energy of its ``mac`` come
+    from there where they are left out.
     """
 
     parent: Name
@@ -141,6 +145,12 @@ class Unit(Component):
     systolic: Systolic | None = None
     operand_buses: bool = False
     one_layout: bool = False
+    rtl: RtlUnits | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive(cls, given: Any) -> Any:
+        return with_mac_fields(given)
 
     @property
     def instances(self) -> int:

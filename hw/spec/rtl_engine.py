@@ -23,10 +23,10 @@ from workloads.validation import field_error
 if TYPE_CHECKING:
     from hw.cost.rtl_units import RtlUnitCost
 
-__all__ = ["DERIVED_FROM_SYNTHESIS", "DERIVED_FROM_UNIT", "RtlUnits", "with_unit_fields"]
+__all__ = ["DERIVED_FROM_SYNTHESIS", "DERIVED_FROM_UNIT", "RtlUnits", "with_mac_fields", "with_unit_fields"]
 
 DERIVED_FROM_UNIT = "derived: copies x multiply-adds a beat x 2 x clock / interval of the unit's cycle contract"
-"""Source of a throughput that was worked out."""
+"""Source of a rate that was worked out."""
 
 
 DERIVED_FROM_SYNTHESIS = "derived: energy of a beat of random operands / its operations, synthesis scaled to the node"
@@ -132,7 +132,39 @@ def with_unit_fields(engine: Any) -> Any:
     return {**engine, **filled, "sources": {**sources, **{name: found[name][1] for name in filled}}}
 
 
+def with_mac_fields(given: Any) -> Any:
+    """A mapper's compute unit as in a file, with what its ``rtl`` implies where that was left out or worked out before:
+    width (multiply-adds a cycle), clock, and the action ``mac`` with its energy.
+
+    Raises the field's error for units that do not exist, or have less than a multiply-add a cycle.
+    """
+    if not isinstance(given, dict) or not isinstance(given.get("rtl"), dict):
+        return given
+    placeholder = {"clock": "1 Hz", "actions": {"mac": {}}}
+    try:
+        units = RtlUnits.model_validate(given["rtl"])
+    except ValidationError:
+        return {**placeholder, **given}
+    try:
+        if units.copies != 1:
+            raise InputError(f"{units.copies} copies", "1: the fan-out says how many there are", "copies")
+        width, rest = divmod(units.work.macs, units.contract.interval_cycles)
+        if rest or not width:
+            problem = f"{units.work.macs} multiply-adds in {units.contract.interval_cycles} cycles"
+            raise InputError(problem, "a whole number a cycle", "unit")
+        clock_hz, energy = units.rate_hz, units.energy_j_per_operation
+    except InputError as error:
+        raise field_error(InputError(error.problem, error.expected, _field(error), nearest=error.nearest)) from None
+    mac = {} if energy is None else {"energy": f"{2 * energy:.6g} J"}
+    if mac:
+        mac["sources"] = {"energy": DERIVED_FROM_SYNTHESIS}  # type: ignore[assignment]
+    found = {"width": width, "clock": f"{clock_hz:.6g} Hz", "actions": {"mac": mac}}
+    sources = dict(given.get("sources") or {})
+    filled = {n: v for n, v in found.items() if n not in given or str(sources.get(n, "")) == DERIVED_FROM_UNIT}
+    return {**given, **filled, "sources": {**sources, **dict.fromkeys(filled, DERIVED_FROM_UNIT)}}
+
+
 def _field(error: InputError) -> str:
-    if error.field in ("clock", "node_nm"):
+    if error.field in ("clock", "node_nm", "copies"):
         return f"rtl.{error.field}"
     return "rtl.unit" if error.field in (None, "unit") else f"rtl.settings.{error.field}"

@@ -159,7 +159,34 @@ def _directed(p: OnlineAttention) -> list[Streams]:
         odd.append(row)
     late = full(0, 0, top, length=2, many=3)
     late.k[2] = late.v[2] = top + 1  # hidden, so it does not matter
-    return [beats_of(p, rows) for rows in (extremes, [alone, far], ramps, hidden, [*odd, late])]
+    return [
+        beats_of(p, rows) for rows in (extremes, [alone, far], ramps, hidden, [*odd, late], _cancelling(p) or [far])
+    ]
+
+
+def _cancelling(p: OnlineAttention) -> list[Row]:
+    """Large products that leave next to nothing, or nothing, at exponents around the one beyond which only signs count:
+    (2^m + 1)(2^m - 1) against 2^m * 2^m."""
+    q_fmt, k_fmt = p.query_format, p.cache_format
+    rows: list[Row] = []
+    for frame in range(p.score_anchor - 1, p.score_anchor + 3):
+        k_field = min(k_fmt.largest_code >> k_fmt.mantissa_bits, frame - 1)
+        q_field = frame - k_field
+        if p.head == 1 or k_field < 2 or q_field > q_fmt.largest_code >> q_fmt.mantissa_bits:
+            continue
+        q_one, k_one = q_field << q_fmt.mantissa_bits, k_field << k_fmt.mantissa_bits
+        minus = 1 << (k_fmt.bits - 1)
+        q, k = np.zeros((p.group, p.head), np.int64), np.zeros((3, p.head), np.int64)
+        q[:, :2] = q_one + 1, q_one
+        k[:2, :2] = (k_one - 2, k_one | minus), ((k_one - 2) | minus, k_one)
+        v = np.full(k.shape, k_one) - np.arange(3)[:, None]
+        many = min(3, p.positions)
+        rows.append(Row(q, k[:many], v[:many], p.positions, p.positions - 1))
+        equal, opposed = np.full_like(q, 0), k.copy()
+        equal[:, :2] = q_one
+        opposed[0, :2] = k_one, k_one | minus
+        rows.append(Row(equal, opposed[:many], v[:many], p.positions, p.positions - 1))
+    return rows
 
 
 def _coverage(p: OnlineAttention, inputs: Streams, outputs: Streams) -> dict[str, bool]:

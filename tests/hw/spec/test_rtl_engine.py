@@ -8,7 +8,9 @@ import pytest
 
 from hw.cost.rtl_units import rtl_unit_cost
 from hw.rtl.arith.int_dot_model import UNIT, IntDot
+from hw.spec.hierarchy import Hierarchy
 from hw.spec.load import dump_system, load_system, override
+from hw.spec.load_hierarchy import load_hierarchy
 from hw.spec.rtl_engine import DERIVED_FROM_SYNTHESIS, DERIVED_FROM_UNIT
 from hw.spec.system import System
 from simulator.memory.inside import Product
@@ -104,3 +106,46 @@ def test_neither_clock_nor_node_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         machine(tmp_path, MACHINE.replace(", clock: 500 MHz", ""))
     assert caught.value.field == "engines.dots.rtl.clock"
+
+
+ARRAY = """\
+name: dots
+levels:
+  dram: {read_energy: 4 pJ/bit, write_energy: 4 pJ/bit, bandwidth: 100 GB/s, keep: [not intermediate], may_keep: [all]}
+  glb: {parent: dram, capacity: 64 KiB, read_energy: 0.1 pJ/bit, write_energy: 0.1 pJ/bit, keep: [all]}
+units:
+  dot:
+    parent: glb
+    fanout: {columns: {size: 8}}
+    rtl: {unit: int-dot, settings: {lanes: 16}, node_nm: 28}
+"""
+
+
+def hierarchy(tmp_path: Path, text: str = ARRAY) -> Hierarchy:
+    file = tmp_path / "dots.yaml"
+    file.write_text(text)
+    return load_hierarchy(file)
+
+
+def test_a_mappers_array_is_built_of_units(tmp_path: Path) -> None:
+    """16 multiply-adds a cycle; the energy of one is a sixteenth of a beat's, as the search then counts it."""
+    machine_of_units = hierarchy(tmp_path)
+    dot, cost = machine_of_units.units["dot"], rtl_unit_cost("int-dot", {"lanes": 16}, 28)
+    assert dot.width == 16
+    assert dot.clock_hz == pytest.approx(1 / cost.path_s, rel=1e-5)
+    assert cost.energy_per_beat_j is not None
+    assert dot.actions["mac"].energy_j == pytest.approx(cost.energy_per_beat_j / 16, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ("lanes: 16", "lanes: 0", "units.dot.rtl.settings.lanes"),
+        ("node_nm: 28", "node_nm: 28, copies: 3", "units.dot.rtl.copies"),
+        ("unit: int-dot, settings: {lanes: 16}", "unit: fifo", "units.dot.rtl.unit"),
+    ],
+)
+def test_broken_units_of_an_array_are_said(tmp_path: Path, old: str, new: str, field: str) -> None:
+    with pytest.raises(InputError) as caught:
+        hierarchy(tmp_path, ARRAY.replace(old, new))
+    assert caught.value.field == field
