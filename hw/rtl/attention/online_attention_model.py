@@ -176,16 +176,16 @@ def _cancelling(p: OnlineAttention) -> list[Row]:
             continue
         q_one, k_one = q_field << q_fmt.mantissa_bits, k_field << k_fmt.mantissa_bits
         minus = 1 << (k_fmt.bits - 1)
-        q, k = np.zeros((p.group, p.head), np.int64), np.zeros((3, p.head), np.int64)
-        q[:, :2] = q_one + 1, q_one
-        k[:2, :2] = (k_one - 2, k_one | minus), ((k_one - 2) | minus, k_one)
-        v = np.full(k.shape, k_one) - np.arange(3)[:, None]
-        many = min(3, p.positions)
-        rows.append(Row(q, k[:many], v[:many], p.positions, p.positions - 1))
-        equal, opposed = np.full_like(q, 0), k.copy()
-        equal[:, :2] = q_one
-        opposed[0, :2] = k_one, k_one | minus
-        rows.append(Row(equal, opposed[:many], v[:many], p.positions, p.positions - 1))
+        count = min(2, p.positions)
+        v = np.array([[k_one], [k_one | minus]]).repeat(p.head, axis=1)[:count]
+        near, equal = np.zeros((2, p.group, p.head), np.int64)
+        near[:, :2], equal[:, :2] = (q_one + 1, q_one), q_one
+        below, none = (k_one - 2, k_one | minus), (k_one, k_one | minus)
+        above = ((k_one - 2) | minus, k_one)
+        for q, first, second in ((near, below, k_one | minus), (near, above, k_one), (equal, none, 0)):
+            k = np.zeros((count, p.head), np.int64)
+            k[0, :2], k[1:, 1] = first, second  # beside it one that is beyond all doubt
+            rows.append(Row(q, k, v, p.positions, p.positions - 1))
     return rows
 
 
