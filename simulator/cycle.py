@@ -138,7 +138,10 @@ class CycleService:
             return share
         op, turns = mapped.op, sharers(self.system, mapped.home)
         rest = share.operations - op.work.contraction
-        seconds = turns * sum(self.units[share.engine].seconds(product) for product in products(op))
+        try:
+            seconds = turns * self.units[share.engine].seconds(op)
+        except InputError as error:
+            raise replace(error, field=f"engines.{share.engine}.{error.field or 'rtl'}") from None
         seconds += turns * max(0.0, rest) / self.system.engines[share.engine].throughput(VECTOR_FORMAT)
         self.counted.setdefault(share.engine, []).append(share.seconds / seconds)
         return replace(share, seconds=seconds)

@@ -12,7 +12,7 @@ import numpy as np
 from hw.rtl.contract import CycleContract
 from hw.rtl.ports import Stream, Streams
 
-__all__ = ["ReducedWidths", "Unit", "Work"]
+__all__ = ["AttentionWork", "ReducedWidths", "Unit", "Work"]
 
 P = TypeVar("P")
 
@@ -40,6 +40,21 @@ class Work:
     def shape(self, dots: int, length: int) -> dict[str, int]:
         """The closed form's keywords for ``dots`` dot products of ``length`` pairs, one after another."""
         return {self.beats: dots * -(-length // self.macs)}
+
+
+@dataclass(frozen=True)
+class AttentionWork:
+    """What a unit does that computes whole rows of attention: ``group`` queries of ``head`` elements against the keys
+    and values they share, ``macs`` multiply-adds a cycle at best."""
+
+    macs: int
+    computed: str
+    head: int
+    group: int
+
+    def shape(self, rows: int, length: int) -> dict[str, tuple[int, ...]]:
+        """The closed form's keywords for ``rows`` groups against ``length`` positions each, one after another."""
+        return {"lengths": (length,) * rows}
 
 
 @dataclass(frozen=True)
@@ -73,8 +88,8 @@ class Unit(Generic[P]):
     formal: ReducedWidths | None = None
     """Reduced widths at which the stream rules are proved; None: the defaults."""
     formal_depth: int = 12
-    work: Callable[[P], Work] | None = None
-    """Of units that compute dot products, one beat after another: what a beat does; None for all others."""
+    work: Callable[[P], Work | AttentionWork] | None = None
+    """Of units that compute dot products or attention, one beat after another; None for all others."""
     synthesis: tuple[Mapping[str, Any], ...] = field(default=({},))
     """Parameters at which area and path are kept as a baseline, and over which cost is fitted."""
 

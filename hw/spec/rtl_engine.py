@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
 
 from hw.rtl.contract import CycleContract
-from hw.rtl.unit import Unit, Work
+from hw.rtl.unit import AttentionWork, Unit, Work
 from hw.rtl.units import parameters_of, unit, unit_names
 from hw.spec.component import Component
 from hw.spec.quantity import Frequency
@@ -57,12 +57,12 @@ class RtlUnits(Component):
         return self.chosen.contract(parameters_of(self.chosen, dict(self.settings)))
 
     @property
-    def work(self) -> Work:
-        """What one beat computes; `InputError` for units that compute no products."""
+    def work(self) -> Work | AttentionWork:
+        """What one beat computes; `InputError` for units that compute neither products nor attention."""
         chosen = self.chosen
         if chosen.work is None:
             able = ", ".join(name for name in unit_names() if unit(name).work is not None)
-            raise InputError(f"{chosen.name} computes no products of matrices", f"one of {able}", "unit")
+            raise InputError(f"{chosen.name} computes neither products nor attention", f"one of {able}", "unit")
         return chosen.work(parameters_of(chosen, dict(self.settings)))
 
     @property
@@ -146,6 +146,8 @@ def with_mac_fields(given: Any) -> Any:
     except ValidationError:
         return {**placeholder, **given}
     try:
+        if isinstance(units.work, AttentionWork):
+            raise InputError(f"{units.unit} computes attention only", "a unit that computes dot products", "unit")
         if units.copies != 1:
             raise InputError(f"{units.copies} copies", "1: the fan-out says how many there are", "copies")
         width, rest = divmod(units.work.macs, units.contract.interval_cycles)

@@ -19,7 +19,7 @@ from hw.rtl.attention.online_attention_contract import OnlineAttentionContract, 
 from hw.rtl.attention.online_attention_golden import attention_rows, row_limit, weight_logarithms
 from hw.rtl.attention.online_attention_parameters import OnlineAttention
 from hw.rtl.ports import Beats, Streams
-from hw.rtl.unit import ReducedWidths, Unit
+from hw.rtl.unit import AttentionWork, ReducedWidths, Unit
 from workloads.formats.golden.arrays import Integers
 from workloads.formats.golden.floats import FloatFormat, encode
 
@@ -271,5 +271,6 @@ UNIT = Unit(
         },
         "handshake and order do not depend on widths, lanes or the number of queries",
     ),
+    work=lambda p: AttentionWork(2 * p.lanes * p.group, p.queries, p.head, p.group),
     synthesis=({}, {"group": 2}, {"lanes": 4}, {"head": 8, "lanes": 4}, {"cache": "fp8_e4m3"}),
 )

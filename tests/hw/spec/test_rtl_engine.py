@@ -81,10 +81,10 @@ def test_seconds_are_those_of_the_contract(tmp_path: Path) -> None:
     assert rtl is not None
     service = UnitService(rtl)
     product = Product(1000, 100, 2, 1.0, 8, grows=False)
-    assert service.seconds(product) == pytest.approx((32 * 7 + 3) * 2e-9)
+    assert service.product_s(product) == pytest.approx((32 * 7 + 3) * 2e-9)
     assert rtl.contract == UNIT.contract(IntDot(lanes=16))
     # Never faster than the peak.
-    assert service.seconds(product) >= 2 * 1000 * 100 * 2 / rtl.operations_per_s
+    assert service.product_s(product) >= 2 * 1000 * 100 * 2 / rtl.operations_per_s
 
 
 def test_a_node_gives_clock_energy_and_area(tmp_path: Path) -> None:
