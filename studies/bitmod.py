@@ -40,16 +40,20 @@ from studies.bitmod_published import (
     PUBLISHED_WIDTHS,
     Task,
 )
+from studies.comparison import Comparison
 from workloads.models import FeedForward, Model, model
 
 __all__ = [
+    "CLAIM",
     "DESIGNS",
+    "SOURCE",
     "Accounting",
     "Cycles",
     "Design",
     "Product",
     "Row",
     "Speedup",
+    "comparisons",
     "headlines",
     "layer_cycles",
     "products",
@@ -57,6 +61,9 @@ __all__ = [
     "rows",
     "speedup",
 ]
+
+CLAIM = "BitMoD: bit-serial arithmetic on 3- and 4-bit floats, 1.69x faster than ANT and 1.48x than OliVe"
+SOURCE = "Chen et al., HPCA 2025, arXiv 2411.11745; its authors state that a patent application covers the method"
 
 Accounting = Literal["published", "whole"]
 
@@ -348,6 +355,21 @@ def report_lines() -> list[str]:
             cells += [f"{_attention_share(table, name, task):.1%}" for table in tables]
             lines.append(f"| {name} | {task} | " + " | ".join(cells) + " |")
     return lines
+
+
+def comparisons() -> list[Comparison]:
+    """The headline over each rival, and every published cycle count and DRAM energy."""
+    ours = headlines()["ours, attention as published"]
+    found = [
+        Comparison("bitmod", "speed-up", {"over": over}, published, ours[over].average, "stated and derived")
+        for over, published in ABSTRACT_SPEEDUP.items()
+    ]
+    for row in rows():
+        config = {"model": row.model, "design": row.design, "task": row.task}
+        found.append(Comparison("bitmod", "cycles", config, row.published_cycles, row.cycles, "stated and derived"))
+        energies = (row.published_dram_uj * 1e-6, row.dram_uj * 1e-6)
+        found.append(Comparison("bitmod", "dram_energy_j", config, *energies, "stated and derived"))
+    return found
 
 
 def _attention_share(found: Mapping[tuple[str, str, Task], Row], name: str, task: str) -> float:

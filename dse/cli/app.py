@@ -12,6 +12,8 @@ from dse.cli.experts import experts
 from dse.cli.explore import explore
 from dse.cli.memory import app as memory_app
 from dse.cli.plan import app as plan_app
+from dse.cli.report import report
+from dse.cli.reproduce import reproduce
 from dse.cli.rtl import app as rtl_app
 from dse.cli.serve import serve
 from dse.cli.trace import app as trace_app
@@ -36,6 +38,8 @@ app.add_typer(trace_app)
 app.command()(serve)
 app.command()(experts)
 app.command()(explore)
+app.command()(reproduce)
+app.command()(report)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 

@@ -154,6 +154,15 @@ def _spaces() -> list[Row]:
     ]
 
 
+def _studies() -> list[Row]:
+    from importlib import import_module
+
+    from dse.cli.reproduce_run import STUDIES
+
+    found = [(name, import_module(f"studies.{name}")) for name in STUDIES]
+    return [{"name": name, "claim": module.CLAIM, "source": module.SOURCE} for name, module in found]
+
+
 LISTS: dict[str, Callable[[], list[Row]]] = {
     "models": _models,
     "systems": _systems,
@@ -169,6 +178,7 @@ LISTS: dict[str, Callable[[], list[Row]]] = {
     "traces": _traces,
     "engines": _engines,
     "spaces": _spaces,
+    "studies": _studies,
 }
 
 

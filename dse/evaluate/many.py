@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dse.evaluate.design import Design, DesignWorkload, design_of, system_names_of
-from dse.evaluate.format_error import format_error
 from dse.evaluate.limits import early_constraints, quantities, violated
-from dse.evaluate.on_road import evaluate_on_road, metric_columns, summed, system_names
+from dse.evaluate.on_road import evaluate_on_road, known_of, metric_columns, summed, system_names
 from dse.evaluate.outcomes import INFEASIBLE, OK, Outcomes, joined
 from dse.space.space import Space
 from hw.spec.system import Engine, System
@@ -199,9 +198,8 @@ def _alike(
     first = design_of(space, {name: values[0] for name, values in columns.items()})
     system, fields = first.system, _Fields(first.system, arrays)
     weights = {name: workload.spec.weight for name, workload in first.workloads.items()}
-    formats = next(iter(first.workloads.values())).formats
     numbers: dict[str, Any] = {**columns, **_system_numbers(space, system, fields)}
-    numbers |= {"weights_error": format_error(formats.weights), "kv_cache_error": format_error(formats.kv_cache)}
+    numbers |= known_of(first)
     known = quantities(space, numbers)
     early = early_constraints(space, known)
     reason = violated(space, early, known, count, lambda at: space.constraints[at].text)

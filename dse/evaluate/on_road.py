@@ -19,7 +19,7 @@ from simulator.policy import Policy
 from simulator.road import simulate
 from workloads.errors import InfeasibleError, InputError
 
-__all__ = ["evaluate_on_road", "metric_columns", "summed", "system_names"]
+__all__ = ["evaluate_on_road", "known_of", "metric_columns", "summed", "system_names"]
 
 
 def evaluate_on_road(space: Space, ordinals: NDArray[np.int64], fidelity: str) -> Outcomes:
@@ -62,7 +62,7 @@ def system_names(space: Space) -> list[str]:
 
 def _one(space: Space, values: Mapping[str, Value], fidelity: str) -> tuple[dict[str, float], int, str, str]:
     design = design_of(space, values)
-    numbers: dict[str, Any] = {**values, **system_names_of(design.system, system_names(space)), **_errors(design)}
+    numbers: dict[str, Any] = {**values, **system_names_of(design.system, system_names(space)), **known_of(design)}
     known = quantities(space, numbers)
     early = early_constraints(space, known)
     broken = violated(space, early, known, 1, lambda at: space.constraints[at].text)[0]
@@ -85,10 +85,15 @@ def _one(space: Space, values: Mapping[str, Value], fidelity: str) -> tuple[dict
     return found, INFEASIBLE if broken else OK, broken, bottleneck
 
 
-def _errors(design: Design) -> dict[str, float]:
-    """Errors of the formats of the first workload: all workloads are set the same."""
+def known_of(design: Design) -> dict[str, float]:
+    """`dse.space.space.DESIGN_METRICS`. Formats are those of the first workload: all are set the same."""
     formats = next(iter(design.workloads.values())).formats
-    return {"weights_error": format_error(formats.weights), "kv_cache_error": format_error(formats.kv_cache)}
+    areas = [engine.rtl.area_mm2 for engine in design.system.engines.values() if engine.rtl is not None]
+    return {
+        "weights_error": format_error(formats.weights),
+        "kv_cache_error": format_error(formats.kv_cache),
+        "rtl_area_mm2": sum(area for area in areas if area is not None),
+    }
 
 
 def _simulated(

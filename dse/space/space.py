@@ -17,7 +17,7 @@ from workloads.documents import read_document
 from workloads.errors import InputError, unknown_name
 from workloads.validation import field_error, validate
 
-__all__ = ["ERROR_METRICS", "METRICS", "SERVING_METRICS", "Base", "Constraint", "Quantity", "Space", "WorkloadSpec"]
+__all__ = ["DESIGN_METRICS", "METRICS", "SERVING_METRICS", "Base", "Constraint", "Quantity", "Space", "WorkloadSpec"]
 __all__ += ["load_space", "space_names"]
 
 FormatField = Literal["weights", "activations", "kv_cache", "compute", "experts"]
@@ -29,8 +29,9 @@ together: latency and energy summed by weight, tokens over that latency, power t
 SERVING_METRICS = ("ttft_p50_s", "ttft_p99_s", "tpot_p50_s", "tpot_p99_s")
 """Of workloads that serve a request trace, besides."""
 
-ERROR_METRICS = ("weights_error", "kv_cache_error")
-"""Root mean square error over root mean square of standard normal values stored in the design's formats."""
+DESIGN_METRICS = ("weights_error", "kv_cache_error", "rtl_area_mm2")
+"""Known without a simulation: root mean square error over root mean square of standard normal values stored in the
+design's formats; area of the hardware units that engines are built of (cells alone, of those with a node)."""
 
 
 class _Part(BaseModel):
@@ -159,7 +160,7 @@ class Space(_Part):
             for name, spec in self.workloads.items()
             for metric in (*METRICS, *(SERVING_METRICS if spec.phase == "serve" else ()))
         ]
-        return (*METRICS, *of_workloads, *ERROR_METRICS)
+        return (*METRICS, *of_workloads, *DESIGN_METRICS)
 
 
 _EXAMPLES = Path(__file__).parent / "examples"
