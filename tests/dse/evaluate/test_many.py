@@ -105,3 +105,23 @@ def test_batches_do_not_matter(tmp_path: Path, share: int) -> None:
         assert_equal(evaluate_many(designs, ordinals[part]), whole.take(np.arange(len(ordinals))[part]))
         if start > 3 * share:
             break
+
+
+def test_hardware_units_are_parameters_too(tmp_path: Path) -> None:
+    """Twice the copies: twice the area and, where the array binds, half the time; arrays as the road."""
+    text = (
+        (Path(load_space.__code__.co_filename).parent / "examples" / "mx-array-space.yaml")
+        .read_text()
+        .replace("energy_j: minimise", "energy_j: minimise\nquantities:\n  share: {value: rtl_area_mm2 / 60}")
+    )
+    designs = space(tmp_path, text)
+    ordinals = np.arange(0, designs.codec.size, 23)
+    assert_equal(evaluate_many(designs, ordinals), evaluate_on_road(designs, ordinals, "roofline"))
+    names = ["lanes", "copies", "node", "bandwidth"]
+    assert list(designs.parameters) == names
+    pair = designs.codec.encode(np.array([[1, 0, 2, 3], [1, 1, 2, 3]]))
+    found = evaluate_many(designs, pair)
+    area = found.metrics["rtl_area_mm2"]
+    assert area[1] / area[0] == pytest.approx(128 / 64)
+    assert found.bottleneck.tolist() == ["array", "array"]
+    assert 0.45 < found.metrics["latency_s"][1] / found.metrics["latency_s"][0] < 0.6
