@@ -129,3 +129,22 @@ def test_words_are_laid_out_first_field_lowest() -> None:
     back = stream.unpack([word])
     assert back["a"].tolist() == [5]
     assert back["b"].tolist() == [[1, -2]]
+
+
+class Hangs(Wrapped):
+    """Takes beats and gives none after the first few."""
+
+    def elaborate(self, platform: Any) -> Module:
+        m = super().elaborate(platform)
+        given = Signal(4)
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += given.eq(given + 1)
+        with m.If(given == 5):
+            m.d.comb += [self.o.valid.eq(0), self.inside.o.ready.eq(0)]
+        return m
+
+
+def test_a_unit_that_hangs_is_given_up() -> None:
+    result = _campaign("Hangs")
+    assert result.mismatches > 0
+    assert result.cycles < 100_000
