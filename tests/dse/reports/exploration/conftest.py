@@ -6,15 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dse.cli.entry import run
-from tests.dse.explore.spaces import small_space
-
-
-def explored(folder: Path, *arguments: str) -> Path:
-    small_space(folder)
-    file, out = str(folder / "small-space.yaml"), folder / "runs"
-    assert run(["explore", file, "--out", str(out), *arguments, "--json"]) == 0
-    return next(out.iterdir())
+from tests.dse.reports.exploration.runs import explored
 
 
 @pytest.fixture(scope="session")

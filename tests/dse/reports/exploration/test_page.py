@@ -50,7 +50,7 @@ def in_a_browser(page: Path, tmp_path: Path) -> dict[str, Any]:
     done = subprocess.run(
         [
             browser, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1300,1000",
-            f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=4000", "--dump-dom",
+            f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom",
             f"{page.as_uri()}#selftest",
         ],
         capture_output=True, text=True, timeout=120, check=True,

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from dse.explore.engines import RandomSearch
+from dse.explore.store import Store
 from dse.reports.exploration.run import read_run
+from tests.dse.reports.exploration.runs import explored
 from workloads.errors import InputError
 
 
@@ -69,6 +71,27 @@ def test_a_run_that_was_stopped_shows_what_it_has(local_run: Path, tmp_path: Pat
 _EMPTY = '{"parameters": {}, "quantities": {}, "objectives": {}}'
 
 
+def test_a_run_that_is_going_on(random_run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(random_run, tmp_path / "run"))
+    read = read_run(folder)
+    (folder / "designs.sqlite").unlink()
+    store = Store(folder / "designs.sqlite", read.space)
+    store.add(read.stages[0].outcomes.take(np.arange(50)), "roofline")  # in the log beside the file, so far
+    try:
+        assert len(read_run(folder).stages[0].outcomes) == 50
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize("place", [1, 3])
+def test_a_shard(place: int, tmp_path: Path) -> None:
+    # 200 designs in three parts: 67, 67 and 66.
+    folder = explored(tmp_path, "--budget", "200", "--shard", f"{place}/3")
+    found = read_run(folder)
+    assert len(found.stages[0].outcomes) == {1: 67, 3: 66}[place]
+    assert found.summary["shard"] == f"{place}/3"
+
+
 def _broken(source: Path, folder: Path, name: str, text: str | None) -> Path:
     copy = Path(shutil.copytree(source, folder / "run"))
     if text is None:
@@ -86,7 +109,12 @@ def _broken(source: Path, folder: Path, name: str, text: str | None) -> Path:
         ("inputs.json", "[]", "is no mapping"),
         ("inputs.json", '{"options": {}}', "found no 'space'"),
         ("inputs.json", '{"space": {}, "options": {"fidelities": ["roofline"]}}', "found no 'parameters'"),
-        ("inputs.json", f'{{"space": {_EMPTY}, "options": {{"fidelities": []}}}}', "found a space that is none"),
+        (
+            "inputs.json",
+            f'{{"space": {_EMPTY}, "options": {{"fidelities": []}}}}',
+            "found a space or options that are none",
+        ),
+        ("inputs.json", '{"space": 3, "options": 4}', "found a space or options that are none"),
         ("summary.json", "{", "cannot be read"),
         ("designs.sqlite", None, "is not there"),
         ("designs.sqlite", "no database, but long enough to have a header of one", "cannot be read"),
