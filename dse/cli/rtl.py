@@ -53,9 +53,9 @@ def regress(
 
     Exit code 1: a unit differs, or a coverage goal was missed; its row ends with the command that shows it again.
     """
-    from dse.cli.rtl_run import run_test
+    from dse.cli.rtl_run import RegressionOptions, run_test
 
-    if not run_test(units, settings, beats, seed=seed, simulator=simulator, workers=workers, waves=waves, as_json=json):
+    if not run_test(RegressionOptions(units, settings, seed, simulator, workers, waves), beats, as_json=json):
         raise typer.Exit(1)
 
 
@@ -74,11 +74,9 @@ def contract(
 
     Exit code 1: some unit is early or late anywhere.
     """
-    from dse.cli.rtl_run import run_contract
+    from dse.cli.rtl_run import RegressionOptions, run_contract
 
-    if not run_contract(
-        units, settings, cases, seed=seed, simulator=simulator, workers=workers, waves=waves, as_json=json
-    ):
+    if not run_contract(RegressionOptions(units, settings, seed, simulator, workers, waves), cases, as_json=json):
         raise typer.Exit(1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +18,32 @@ from hw.rtl.drive.cocotb_sim import choose_simulator
 from hw.rtl.drive.regression import Case, cases_of, replay_command, run_cases
 from workloads.errors import InputError
 
-__all__ = ["run_contract", "run_test"]
+__all__ = ["RegressionOptions", "run_contract", "run_test"]
 
 
-def run_test(
-    names: Sequence[str] | None,
-    texts: Sequence[str] | None,
-    beats: int,
-    *,
-    seed: int,
-    simulator: str | None,
-    workers: int,
-    waves: Path | None,
-    as_json: bool,
-) -> bool:
+@dataclass(frozen=True)
+class RegressionOptions:
+    """The options of a regression as the user wrote them."""
+
+    units: Sequence[str] | None
+    settings: Sequence[str] | None
+    seed: int
+    simulator: str | None
+    workers: int
+    waves: Path | None
+
+
+def run_test(options: RegressionOptions, beats: int, *, as_json: bool) -> bool:
     """Whether every campaign passed."""
-    settings = settings_of(texts)
-    chosen = chosen_units(names, settings)
     _positive(beats, "--beats")
-    used = _simulator(simulator)
-    cases = cases_of(chosen, settings, seed=seed, beats=beats, simulator=used, waves=waves)
-    results = _run(cases, workers)
+    chosen, used, cases, results = _regression(options, beats=beats)
     passed = all(result.passed for result in results)
     rows = [_test_row(result) for result in results]
     if as_json:
         print_document(
             {
                 "simulator": used,
-                "seed": seed,
+                "seed": options.seed,
                 "passed": passed,
                 "units": len(chosen),
                 "beats": sum(result.beats for result in results),
@@ -67,24 +65,10 @@ def run_test(
     return passed
 
 
-def run_contract(
-    names: Sequence[str] | None,
-    texts: Sequence[str] | None,
-    count: int,
-    *,
-    seed: int,
-    simulator: str | None,
-    workers: int,
-    waves: Path | None,
-    as_json: bool,
-) -> bool:
+def run_contract(options: RegressionOptions, count: int, *, as_json: bool) -> bool:
     """Whether no unit was ever early or late."""
-    settings = settings_of(texts)
-    chosen = chosen_units(names, settings)
     _positive(count, "--cases")
-    used = _simulator(simulator)
-    cases = cases_of(chosen, settings, seed=seed, beats=1, simulator=used, contracts=count, waves=waves)
-    results = _run(cases, workers)
+    chosen, used, cases, results = _regression(options, beats=1, contracts=count)
     rows = [_contract_row(case, result) for case, result in zip(cases, results, strict=True)]
     worst = max(result.max_cycle_difference for result in results)
     if as_json:
@@ -94,7 +78,7 @@ def run_contract(
                 "cases": sum(result.cases for result in results),
                 "max_cycle_difference": worst,
                 "simulator": used,
-                "seed": seed,
+                "seed": options.seed,
                 "contracts": rows,
             }
         )
@@ -103,6 +87,19 @@ def run_contract(
         _say_failures(cases, results)
         typer.echo(f"{len(chosen)} units in {used}: the largest difference is {worst} cycles")
     return all(result.passed for result in results)
+
+
+def _regression(
+    options: RegressionOptions, *, beats: int, contracts: int = 0
+) -> tuple[list[str], str, list[Case], list[CampaignResult]]:
+    """Units, simulator, cases and their results."""
+    settings = settings_of(options.settings)
+    chosen = chosen_units(options.units, settings)
+    used = _simulator(options.simulator)
+    cases = cases_of(
+        chosen, settings, seed=options.seed, beats=beats, simulator=used, contracts=contracts, waves=options.waves
+    )
+    return chosen, used, cases, _run(cases, options.workers)
 
 
 def _run(cases: Sequence[Case], workers: int) -> list[CampaignResult]:
