@@ -10,42 +10,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.rtl.arith.function_stimulus import codes_among, float_parameter, splits
+from hw.rtl.arith.function_stimulus import FloatFunction, codes_among, function_streams, splits
 from hw.rtl.contract import PipelineContract
-from hw.rtl.ports import Field, Stream, Streams
+from hw.rtl.ports import Streams
 from hw.rtl.unit import ReducedWidths, Unit
-from workloads.errors import InputError
 from workloads.formats.arith.exponential import exponential, exponential_plan
-from workloads.formats.golden.floats import FloatFormat, decode
+from workloads.formats.golden.floats import decode
 
 __all__ = ["UNIT", "Exponential"]
 
 
 @dataclass(frozen=True)
-class Exponential:
-    """``lanes`` numbers of the format ``source`` a beat; results in the format ``result``, which has NaN."""
-
-    source: str = "bf16"
-    result: str = "bf16"
-    lanes: int = 4
-
-    def __post_init__(self) -> None:
-        float_parameter(self.source, "source")
-        float_parameter(self.result, "result", needs_nan=True)
-        if not 1 <= self.lanes <= 256:
-            raise InputError(f"{self.lanes} lanes", "from 1 to 256", "lanes")
-
-    @property
-    def formats(self) -> tuple[FloatFormat, FloatFormat]:
-        return float_parameter(self.source, "source"), float_parameter(self.result, "result")
-
-
-def _streams(p: Exponential) -> tuple[Stream, ...]:
-    source, result = p.formats
-    return (
-        Stream("i", "in", (Field("x", source.bits, False, p.lanes),)),
-        Stream("o", "out", (Field("y", result.bits, False, p.lanes),)),
-    )
+class Exponential(FloatFunction):
+    """e to the power of each number."""
 
 
 def _golden(p: Exponential, inputs: Streams) -> Streams:
@@ -97,7 +74,7 @@ UNIT = Unit(
     family="arith",
     summary="exp of floating-point numbers by a table of powers of two and chords or parabolas between its entries",
     parameters=Exponential,
-    streams=_streams,
+    streams=function_streams,
     golden=_golden,
     stimulus=_drawn,
     directed=_directed,

@@ -1,15 +1,18 @@
-"""Floating-point codes that reach the corners of a function of one argument."""
+"""What functions of one floating-point number have in common: parameters, ports, and codes that reach corners."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hw.rtl.ports import Field, Stream
 from workloads.errors import InputError
 from workloads.formats.golden.arrays import Integers
 from workloads.formats.golden.floats import FloatFormat, encode, float_format
 
-__all__ = ["codes_among", "float_parameter", "special_codes", "splits"]
+__all__ = ["FloatFunction", "codes_among", "float_parameter", "function_streams", "special_codes", "splits"]
 
 
 def float_parameter(name: str, field: str, *, needs_nan: bool = False) -> FloatFormat:
@@ -17,7 +20,7 @@ def float_parameter(name: str, field: str, *, needs_nan: bool = False) -> FloatF
     try:
         fmt = float_format(name)
     except InputError as error:
-        raise InputError(error.problem, error.expected, field, error.nearest) from None
+        raise InputError(error.problem, error.expected, field, nearest=error.nearest) from None
     if needs_nan and fmt.nan_code is None:
         raise InputError(f"{name} has no NaN", "a format with NaN", field)
     return fmt
@@ -53,3 +56,31 @@ def splits(fmt: FloatFormat, lanes: int, edges: ArrayLike) -> Integers:
     around = [np.clip(magnitude + step, 0, fmt.largest_code) | (codes - magnitude) for step in (-1, 0, 1)]
     row = np.concatenate([special_codes(fmt), *around])
     return np.resize(row, (-(-len(row) // lanes), lanes))
+
+
+@dataclass(frozen=True)
+class FloatFunction:
+    """``lanes`` numbers of the format ``source`` a beat; results in the format ``result``, which has NaN."""
+
+    source: str = "bf16"
+    result: str = "bf16"
+    lanes: int = 4
+
+    def __post_init__(self) -> None:
+        float_parameter(self.source, "source")
+        float_parameter(self.result, "result", needs_nan=True)
+        if not 1 <= self.lanes <= 256:
+            raise InputError(f"{self.lanes} lanes", "from 1 to 256", "lanes")
+
+    @property
+    def formats(self) -> tuple[FloatFormat, FloatFormat]:
+        return float_parameter(self.source, "source"), float_parameter(self.result, "result")
+
+
+def function_streams(p: FloatFunction) -> tuple[Stream, ...]:
+    """``x`` in, ``y`` out."""
+    source, result = p.formats
+    return (
+        Stream("i", "in", (Field("x", source.bits, False, p.lanes),)),
+        Stream("o", "out", (Field("y", result.bits, False, p.lanes),)),
+    )

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.rtl.arith.function_stimulus import codes_among, float_parameter, splits
+from hw.rtl.arith.function_stimulus import FloatFunction, codes_among, function_streams, splits
 from hw.rtl.contract import PipelineContract
-from hw.rtl.ports import Field, Stream, Streams
+from hw.rtl.ports import Streams
 from hw.rtl.unit import ReducedWidths, Unit
-from workloads.errors import InputError
 from workloads.formats.arith.reciprocal import reciprocal
-from workloads.formats.golden.floats import FloatFormat, decode
+from workloads.formats.golden.floats import decode
 
 __all__ = ["LONGEST_WITH_ONE_STEP", "UNIT", "Reciprocal"]
 
@@ -25,30 +24,8 @@ LONGEST_WITH_ONE_STEP = 10
 
 
 @dataclass(frozen=True)
-class Reciprocal:
-    """``lanes`` numbers of the format ``source`` a beat; results in the format ``result``, which has NaN."""
-
-    source: str = "bf16"
-    result: str = "bf16"
-    lanes: int = 4
-
-    def __post_init__(self) -> None:
-        float_parameter(self.source, "source")
-        float_parameter(self.result, "result", needs_nan=True)
-        if not 1 <= self.lanes <= 256:
-            raise InputError(f"{self.lanes} lanes", "from 1 to 256", "lanes")
-
-    @property
-    def formats(self) -> tuple[FloatFormat, FloatFormat]:
-        return float_parameter(self.source, "source"), float_parameter(self.result, "result")
-
-
-def _streams(p: Reciprocal) -> tuple[Stream, ...]:
-    source, result = p.formats
-    return (
-        Stream("i", "in", (Field("x", source.bits, False, p.lanes),)),
-        Stream("o", "out", (Field("y", result.bits, False, p.lanes),)),
-    )
+class Reciprocal(FloatFunction):
+    """One over each number."""
 
 
 def _golden(p: Reciprocal, inputs: Streams) -> Streams:
@@ -100,7 +77,7 @@ UNIT = Unit(
     family="arith",
     summary="1/x of floating-point numbers, correctly rounded, by a table and Newton's iteration",
     parameters=Reciprocal,
-    streams=_streams,
+    streams=function_streams,
     golden=_golden,
     stimulus=_drawn,
     directed=_directed,
