@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+from pydantic import ValidationError
+
 from dse.space.parameter import Value
 from dse.space.space import Space, WorkloadSpec
 from hw.spec.load import load_system, override_values
@@ -18,7 +21,10 @@ from workloads.models.catalogue import model as catalogue_model
 from workloads.models.stored_formats import stored_formats
 from workloads.phases import Decode, Prefill
 
-__all__ = ["Design", "DesignWorkload", "design_of", "formats_of", "system_names_of"]
+__all__ = ["Design", "DesignWorkload", "check_buildable", "design_of", "formats_of", "system_names_of"]
+
+
+_SAMPLE = 16
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,24 @@ def base_system(name: str) -> System:
     return load_system(name)
 
 
+def check_buildable(space: Space) -> None:
+    """Raise `InputError` where no design of a sample over the whole space can be built of the base and what is set.
+
+    Single values that cannot be had make single designs infeasible; a path or a name that is wrong makes all.
+    """
+    ordinals = np.unique(np.linspace(0, space.codec.product - 1, _SAMPLE).astype(np.int64))
+    first: InputError | None = None
+    for choices in space.codec.canonical(space.codec.decode(ordinals)):
+        try:
+            design = design_of(space, space.codec.named(choices))
+            system_names_of(design.system, [n for e in space.quantity_expressions.values() for n in e.names])
+            return
+        except InputError as error:
+            first = first or error
+    assert first is not None
+    raise first
+
+
 def design_of(space: Space, values: Mapping[str, Value]) -> Design:
     """The design with those parameters. Raises `InputError` where it cannot be made of them."""
     settings: dict[str, dict[str, Any]] = {"system": {}, "formats": {}, "workloads": {}}
@@ -60,7 +84,11 @@ def design_of(space: Space, values: Mapping[str, Value]) -> Design:
         root, _, rest = path.partition(".")
         settings[root][rest] = plain_value(expression.value(values))
     try:
-        system = override_values(base_system(space.base.system), settings["system"])
+        base = base_system(space.base.system)
+    except InputError as error:
+        raise error if error.file else replace(error, field="base.system") from None
+    try:
+        system = override_values(base, settings["system"])
     except InputError as error:
         raise replace(error, field=f"sets.system.{error.field}") from None
     workloads = {}
@@ -77,8 +105,17 @@ def resolved_workload(
     for field in changes:
         if field not in WorkloadSpec.model_fields:
             raise unknown_name("field", field, WorkloadSpec.model_fields, field=f"sets.workloads.{name}")
-    changed = WorkloadSpec.model_validate({**spec.model_dump(), **changes}) if changes else spec
-    model = catalogue_model(changed.model)
+    try:
+        changed = WorkloadSpec.model_validate({**spec.model_dump(), **changes}) if changes else spec
+    except ValidationError as error:
+        found = error.errors()[0]
+        field = ".".join(map(str, found["loc"]))
+        problem = f"{found.get('input')!r}: {found['msg'].lower()}"
+        raise InputError(problem, field=f"sets.workloads.{name}.{field}") from None
+    try:
+        model = catalogue_model(changed.model)
+    except InputError as error:
+        raise replace(error, field=f"workloads.{name}.model") from None
     return DesignWorkload(changed, model, formats_of(space, model, formats))
 
 
