@@ -31,7 +31,8 @@ def explore(
         str | None, typer.Option(metavar="ADDRESS", help="Evaluate on a Dask cluster: tcp://host:8786.")
     ] = None,
     shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Evaluate only this part; join parts with --merge.")
+        str | None,
+        typer.Option(metavar="I/N", help="Evaluate only this part (engines that do not learn); then --merge."),
     ] = None,
     merge: Annotated[
         list[Path] | None, typer.Option(metavar="RUN", help="Take over the designs of another run of the space.")

@@ -51,14 +51,24 @@ def run_explore(options: ExploreOptions, *, as_json: bool) -> int:
     space = load_space(options.space)
     exploration = _exploration(options)
     _say_size(space)
+    evaluator = _evaluator(options, space)
+    try:
+        return _explore(options, space, exploration, evaluator, as_json)
+    finally:
+        evaluator.close()
+
+
+def _explore(
+    options: ExploreOptions, space: Space, exploration: Exploration, evaluator: Evaluator, as_json: bool
+) -> int:
     folder = _folder(options, space, exploration)
     store = Store(folder / "designs.sqlite", space)
     try:
-        evaluator = _evaluator(options, space)
-        try:
-            run = explore(space, store, evaluator, exploration, _Progress())
-        finally:
-            evaluator.close()
+        if not (store.empty or options.resume):
+            raise InputError("holds this run already", "--resume to go on with it, or another --out", file=str(folder))
+        for other in options.merge:
+            typer.echo(f"{store.take_over(other):,} designs taken over from {other}", err=True)
+        run = explore(space, store, evaluator, exploration, _Progress())
         summary = run.summary(store)
     finally:
         store.close()
@@ -82,19 +92,26 @@ def _exploration(options: ExploreOptions) -> Exploration:
     budget = None if engine == "exhaustive" else options.budget
     if budget is None and engine != "exhaustive":
         raise InputError(f"{engine} has no end of its own", "a number of designs", "--budget")
-    return Exploration(engine, budget, fidelities, options.promote, options.batch, options.seed)
+    shard = None if options.shard is None else _shard(options.shard)
+    return Exploration(engine, budget, fidelities, options.promote, options.batch, options.seed, shard)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    place, slash, of = text.partition("/")
+    if not (slash and place.isdecimal() and of.isdecimal()):
+        raise InputError(f"found {text!r}", "a part and how many there are, such as 2/4", "--shard")
+    return int(place), int(of)
 
 
 def _folder(options: ExploreOptions, space: Space, exploration: Exploration) -> Path:
     """The run's folder: of the same space and options it is the same one."""
     from dataclasses import asdict
 
-    inputs = {"space": space.model_dump(mode="json"), "options": asdict(exploration)}
+    chosen = {name: value for name, value in asdict(exploration).items() if value is not None or name == "budget"}
+    inputs = {"space": space.model_dump(mode="json"), "options": chosen}
     folder = options.out / f"{slug(space.name)}-{input_hash(inputs)}"
     if options.out.exists() and not options.out.is_dir():
         raise InputError("is a file", "a folder to put the run folder into", file=str(options.out))
-    if (folder / "designs.sqlite").exists() and not options.resume:
-        raise InputError("holds this run already", "--resume to go on with it, or another --out", file=str(folder))
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "inputs.json", json.dumps(inputs, indent=2, sort_keys=True, allow_nan=False) + "\n")
     return folder
@@ -103,6 +120,15 @@ def _folder(options: ExploreOptions, space: Space, exploration: Exploration) -> 
 def _evaluator(options: ExploreOptions, space: Space) -> Evaluator:
     if options.workers < 1:
         raise InputError(f"found {options.workers}", "at least 1", "--workers")
+    if options.dask is not None:
+        if options.workers != 1:
+            raise InputError(f"found {options.workers} besides --dask", "one or the other", "--workers")
+        from dse.explore.cluster import DaskPool
+
+        pool = DaskPool(space, options.dask)
+        if not pool.workers:
+            typer.echo(f"{options.dask} has no workers yet: waiting for them", err=True)
+        return pool
     return InProcess(space) if options.workers == 1 else WorkerPool(space, options.workers)
 
 

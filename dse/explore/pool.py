@@ -25,7 +25,7 @@ from dse.evaluate.on_road import evaluate_on_road, metric_columns
 from dse.evaluate.outcomes import FAILED, Outcomes
 from dse.space.space import Space
 
-__all__ = ["Evaluator", "InProcess", "WorkerPool", "chunks", "evaluate"]
+__all__ = ["Evaluator", "InProcess", "WorkerPool", "chunks", "died", "evaluate"]
 
 _CHUNK = {"roofline": 8192}
 _ROAD_CHUNK = 8  # some 50 ms of work at least
@@ -115,7 +115,7 @@ class WorkerPool:
                     if deaths[ordinal] < _DEATHS:
                         alone.append(design)
                     else:
-                        yield _dead(self._space, design)
+                        yield died(self._space, design)
 
     def close(self) -> None:
         """Stop all workers at once, whatever they are at."""
@@ -126,7 +126,8 @@ class WorkerPool:
                 process.kill()
 
 
-def _dead(space: Space, ordinals: NDArray[np.int64]) -> Outcomes:
+def died(space: Space, ordinals: NDArray[np.int64]) -> Outcomes:
+    """The outcomes of designs that nobody lived to evaluate."""
     count = len(ordinals)
     metrics = {name: np.full(count, np.nan) for name in metric_columns(space)}
     reason = np.full(count, "the worker died", dtype=object)

@@ -2,7 +2,8 @@
 
 To go on with a run that was stopped is to run it again: the engine proposes the same designs from the same seed, and
 those the store has are not evaluated again. The summary is made of the store's rows alone, so it is the same bytes
-whatever the number of workers and however often the run was stopped.
+whatever the number of workers, wherever they are, and however often the run was stopped; or done in shards whose rows
+it took over.
 """
 
 from __future__ import annotations
@@ -36,7 +37,11 @@ _STALLED = 50
 @dataclass(frozen=True)
 class Exploration:
     """``budget`` designs proposed by ``engine``, ``batch`` at a time, at the first of ``fidelities``; of those the best
-    ``promote`` share goes on to each next one (`dse.explore.promotion`). None: all designs, exhaustively."""
+    ``promote`` share goes on to each next one (`dse.explore.promotion`). None: all designs, exhaustively.
+
+    ``shard`` (i, n): of what is proposed at the last fidelity only each n-th design is evaluated, from the i-th on.
+    What is promoted is known only once all designs before it are, so the other fidelities are evaluated in full.
+    """
 
     engine: str = "random"
     budget: int | None = 1000
@@ -44,6 +49,7 @@ class Exploration:
     promote: float = 0.1
     batch: int = 50
     seed: int = 0
+    shard: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
@@ -61,6 +67,22 @@ class Exploration:
         ):
             if not good:
                 raise InputError(f"found {value}", "a share up to 1" if name == "--promote" else "at least 1", name)
+        if self.shard is None:
+            return
+        if not 1 <= self.shard[0] <= self.shard[1]:
+            found = "/".join(map(str, self.shard))
+            raise InputError(f"found {found}", "a part and how many there are, such as 2/4", "--shard")
+        if ENGINES[self.engine].learns:
+            others = ", ".join(name for name, kind in ENGINES.items() if not kind.learns)
+            raise InputError(f"{self.engine} learns from every design, so no part is done alone", others, "--shard")
+
+    def part(self, ordinals: NDArray[np.int64], fidelity: str, before: int = 0) -> NDArray[np.int64]:
+        """What of ``ordinals``, the first of which is number ``before`` (from 0) proposed at ``fidelity``, is evaluated
+        here."""
+        if self.shard is None or fidelity != self.fidelities[-1]:
+            return ordinals
+        place, of = self.shard
+        return ordinals[(place - 1 - before) % of :: of]
 
 
 Progress = Callable[[str, int, int | None], None]
@@ -69,13 +91,15 @@ Progress = Callable[[str, int, int | None], None]
 
 @dataclass
 class Run:
-    """What came of it. ``proposed`` are the ordinals at each fidelity, in the order proposed; ``evaluated`` counts the
-    designs that were not known before, in ``wall_s`` seconds."""
+    """What came of it. ``proposed`` are the ordinals at each fidelity, in the order proposed (of a shard, those it
+    evaluates, of ``whole`` at the last fidelity in all shards); ``evaluated`` counts the designs that were not known
+    before, in ``wall_s`` seconds."""
 
     space: Space
     options: Exploration
     proposed: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     random: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    whole: int = 0
     evaluated: int = 0
     wall_s: float = 0.0
     interrupted: bool = False
@@ -95,6 +119,7 @@ class Run:
             "space": self.space.name,
             "engine": self.options.engine,
             "seed": self.options.seed,
+            **({"shard": "/".join(map(str, self.options.shard))} if self.options.shard else {}),
             "fidelities": {name: len(ordinals) for name, ordinals in self.proposed.items()},
             "designs": len(self.proposed[first]),
             "space_size": self.space.codec.size,
@@ -130,7 +155,8 @@ def explore(
         for before, after in zip(options.fidelities, options.fidelities[1:], strict=False):
             known = run.proposed[before]
             chosen = promoted(scores(space, store.get(before, known)), options.promote)
-            run.proposed[after] = known[chosen]
+            run.whole = len(known[chosen])
+            run.proposed[after] = options.part(known[chosen], after)
             _evaluate(run, store, evaluator, after, run.proposed[after], progress)
         _beside_random(run, store, evaluator, progress)
     except KeyboardInterrupt:
@@ -142,28 +168,28 @@ def explore(
 
 def _search(run: Run, store: Store, evaluator: Evaluator, progress: Progress | None) -> None:
     options, space = run.options, run.space
-    exhaustive = options.budget is None or options.engine == "exhaustive"
-    name = "exhaustive" if options.budget is None else options.engine
-    engine: Engine = ENGINES[name](space.codec, options.seed, len(space.objectives))
+    kind = ENGINES["exhaustive" if options.budget is None else options.engine]
+    engine: Engine = kind(space.codec, options.seed, len(space.objectives))
     budget = space.codec.size if options.budget is None else min(options.budget, space.codec.size)
     fidelity = options.fidelities[0]
-    blind = exhaustive or name in ("random", "sobol")
     seen: dict[int, None] = {}
     run.proposed[fidelity] = np.empty(0, dtype=np.int64)
     parts: list[NDArray[np.int64]] = []
     stalled = 0
     while len(seen) < budget and stalled < _STALLED:
-        asked = engine.ask(min(_BLOCK if blind else options.batch, budget - len(seen)))
+        asked = engine.ask(min(options.batch if kind.learns else _BLOCK, budget - len(seen)))
         if not len(asked):
             break
         fresh = np.array([o for o in dict.fromkeys(asked.tolist()) if o not in seen], dtype=np.int64)
         fresh = fresh[: budget - len(seen)]
         stalled = 0 if len(fresh) else stalled + 1
+        parts.append(options.part(fresh, fidelity, len(seen)))
         seen.update(dict.fromkeys(fresh.tolist()))
-        parts.append(fresh)
+        run.whole = len(seen)
         run.proposed[fidelity] = np.concatenate(parts)
-        _evaluate(run, store, evaluator, fidelity, fresh, progress, len(seen), budget)
-        if not blind:
+        done, total = len(run.proposed[fidelity]), budget * len(run.proposed[fidelity]) // len(seen)
+        _evaluate(run, store, evaluator, fidelity, parts[-1], progress, done, total)
+        if kind.learns:
             told = asked[np.isin(asked, run.proposed[fidelity])]
             engine.tell(told, scores(space, store.get(fidelity, told)))
 
@@ -193,10 +219,9 @@ def _beside_random(run: Run, store: Store, evaluator: Evaluator, progress: Progr
     """Random designs, as many as were proposed, at the last fidelity; none where that would be the same."""
     options, codec = run.options, run.space.codec
     last = options.fidelities[-1]
-    count = len(run.proposed[last])
-    if (options.engine == "random" and len(options.fidelities) == 1) or count >= codec.size or not count:
+    if (options.engine == "random" and len(options.fidelities) == 1) or not 0 < run.whole < codec.size:
         return
-    run.random = RandomSearch(codec, options.seed + 1, 0).ask(count)
+    run.random = options.part(RandomSearch(codec, options.seed + 1, 0).ask(run.whole), last)
     _evaluate(run, store, evaluator, last, run.random, progress)
 
 

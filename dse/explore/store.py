@@ -48,18 +48,20 @@ class Store:
         wanted = {"space": self.space.fingerprint, "name": self.space.name}
         for key, value in wanted.items():
             run("INSERT OR IGNORE INTO about VALUES (?, ?)", (key, value))
-        found = dict(run("SELECT key, value FROM about").fetchall())
-        if found["space"] != wanted["space"]:
-            raise InputError(
-                f"holds designs of space {found['name']!r} ({found['space']})",
-                f"those of {wanted['name']!r} ({wanted['space']}), or another folder",
-                file=str(self.path),
-            )
+        self._same_space(self.path, dict(run("SELECT key, value FROM about").fetchall()))
         columns = ", ".join(f"{_quoted(name)} REAL" for name in self.columns)
         run(
             "CREATE TABLE IF NOT EXISTS designs (ordinal INTEGER, fidelity TEXT, status INTEGER, reason TEXT, "
             f"bottleneck TEXT, {columns}, PRIMARY KEY (fidelity, ordinal)) WITHOUT ROWID"
         )
+
+    def _same_space(self, path: Path, about: dict[str, str]) -> None:
+        if about["space"] != self.space.fingerprint:
+            raise InputError(
+                f"holds designs of space {about['name']!r} ({about['space']})",
+                f"those of {self.space.name!r} ({self.space.fingerprint}), or another folder",
+                file=str(path),
+            )
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -86,6 +88,33 @@ class Store:
         with self._transaction():
             self._db.executemany(f"INSERT INTO designs VALUES ({marks}) {self._over_failed}", rows)
 
+    def take_over(self, run: Path) -> int:
+        """Keep the rows of another run of the space, at every fidelity, beside those that are here; how many were new.
+
+        ``run`` is its folder or its file, which is only read. Raises `InputError` where it is no run of this space.
+        """
+        file = run / "designs.sqlite" if run.is_dir() else run
+        if not file.is_file():
+            raise InputError("no run is there", "a run's folder, or its designs.sqlite", "--merge", file=str(run))
+        if file.samefile(self.path):
+            return 0
+        names = ("ordinal", "fidelity", "status", "reason", "bottleneck", *(_quoted(name) for name in self.columns))
+        theirs = ", ".join(f"theirs.{name}" for name in names)
+        try:
+            self._db.execute("ATTACH ? AS other", (str(file),))
+            try:
+                self._same_space(file, dict(self._db.execute("SELECT key, value FROM other.about").fetchall()))
+                with self._transaction():
+                    # WHERE, because ON would otherwise be read as a join's.
+                    return self._db.execute(
+                        f"INSERT INTO designs ({', '.join(names)}) SELECT {theirs} FROM other.designs AS theirs "
+                        f"WHERE true {self._over_failed}"
+                    ).rowcount
+            finally:
+                self._db.execute("DETACH other")
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"cannot be taken over: {error}", "a run's store", "--merge", file=str(file)) from None
+
     @property
     def _over_failed(self) -> str:
         names = ("status", "reason", "bottleneck", *(_quoted(name) for name in self.columns))
@@ -95,6 +124,11 @@ class Store:
     def count(self, fidelity: str) -> int:
         """How many designs are kept at ``fidelity``."""
         return int(self._db.execute("SELECT count(*) FROM designs WHERE fidelity = ?", (fidelity,)).fetchone()[0])
+
+    @property
+    def empty(self) -> bool:
+        """Whether no design is kept at any fidelity."""
+        return self._db.execute("SELECT 1 FROM designs LIMIT 1").fetchone() is None
 
     def fidelities(self) -> list[str]:
         """The fidelities at which designs are kept."""

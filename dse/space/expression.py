@@ -157,4 +157,5 @@ def _operate(kind: type[ast.AST], a: Any, b: Any, text: str) -> Any:
     try:
         return _BINARY[kind](a, b)
     except TypeError:
-        raise InputError(f"{a!r} and {b!r} in {text!r}", "numbers") from None
+        words = ", ".join(repr(np.ravel(side)[0]) for side in (a, b) if np.asarray(side).dtype.kind in "OU")
+        raise InputError(f"found the word {words} in {text!r}", "numbers") from None

@@ -60,6 +60,37 @@ def test_a_run_is_gone_on_with_only_when_asked(
     assert other["run"] != first["run"]
 
 
+def test_shards_joined_are_the_same_run(space_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [space_file, "--budget", "50", "--engine", "sobol"]
+    whole = document([*arguments, "--out", str(tmp_path / "whole")], capsys)
+    shards = [document([*arguments, "--shard", f"{i}/3", "--out", str(tmp_path / "runs")], capsys) for i in (1, 2, 3)]
+    # 50 points, each third one from the first, the second and the third on.
+    assert [shard["designs"] for shard in shards] == [17, 17, 16]
+    assert [shard["shard"] for shard in shards] == ["1/3", "2/3", "3/3"]
+    assert len({shard["run"] for shard in shards}) == 3
+    assert "shard" not in whole
+    merged = [option for shard in shards for option in ("--merge", shard["run"])]
+    joined = document([*arguments, *merged, "--out", str(tmp_path / "runs")], capsys)
+    assert joined["evaluated"] == 0
+    assert (Path(joined["run"]) / "summary.json").read_bytes() == (Path(whole["run"]) / "summary.json").read_bytes()
+    assert Path(joined["run"]).name == Path(whole["run"]).name
+    file = str(Path(shards[0]["run"]) / "designs.sqlite")
+    resumed = document([*arguments, "--merge", file, "--resume", "--out", str(tmp_path / "runs")], capsys)
+    assert resumed["front"] == whole["front"]
+
+
+def test_a_run_of_another_space_is_not_merged(
+    space_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other-space.yaml"
+    other.write_text(Path(space_file).read_text().replace("name: small", "name: other"))
+    run_of_other = document([str(other), "--budget", "5", "--out", str(tmp_path / "runs")], capsys)["run"]
+    arguments = [space_file, "--budget", "5", "--out", str(tmp_path / "runs")]
+    refused = document([*arguments, "--merge", run_of_other], capsys, code=2)
+    assert "holds designs of space 'other'" in json.dumps(refused)
+    assert document(arguments, capsys)["evaluated"] == 5  # what was refused left no run behind
+
+
 def test_ctrl_c_gives_the_best_so_far(space_file: str, tmp_path: Path) -> None:
     """A run at mapped fidelity, which takes long, interrupted once designs are in its store."""
     out = tmp_path / "runs"
@@ -87,6 +118,12 @@ def test_ctrl_c_gives_the_best_so_far(space_file: str, tmp_path: Path) -> None:
         (["--budget", "0"], "at least 1"),
         (["--fidelity", "rofline"], "did you mean 'roofline'"),
         (["--workers", "0"], "at least 1"),
+        (["--shard", "2"], "such as 2/4"),
+        (["--shard", "3/2"], "such as 2/4"),
+        (["--shard", "1/2", "--engine", "nsga2", "--budget", "9"], "exhaustive, random, sobol"),
+        (["--merge", "nowhere"], "no run is there"),
+        (["--dask", "nonsense"], "missing port"),
+        (["--dask", "tcp://127.0.0.1:9", "--workers", "2"], "one or the other"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_sentence(
