@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from dse.cli.output import print_document, write_text
+from dse.evaluate.design import check_buildable
 from dse.explore.pool import Evaluator, InProcess, WorkerPool
 from dse.explore.run import Exploration, Run, explore
 from dse.explore.store import Store
@@ -49,6 +50,7 @@ class ExploreOptions:
 def run_explore(options: ExploreOptions, *, as_json: bool) -> int:
     """Explore, keep everything in a run folder, print the summary, and return the exit code."""
     space = load_space(options.space)
+    check_buildable(space)
     exploration = _exploration(options)
     _say_size(space)
     evaluator = _evaluator(options, space)
@@ -113,7 +115,7 @@ def _folder(options: ExploreOptions, space: Space, exploration: Exploration) -> 
     if options.out.exists() and not options.out.is_dir():
         raise InputError("is a file", "a folder to put the run folder into", file=str(options.out))
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "inputs.json", json.dumps(inputs, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    write_text(folder / "inputs.json", json.dumps(inputs, indent=2, allow_nan=False) + "\n")
     return folder
 
 
