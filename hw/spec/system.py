@@ -252,6 +252,8 @@ class System(Component):
         for name, engine in self.engines.items():
             if engine.array is not None:
                 yield f"engines.{name}.array", engine.array
+            if engine.rtl is not None:
+                yield f"engines.{name}.rtl", engine.rtl
         for name, tier in self.tiers.items():
             if tier.macro is not None:
                 yield f"tiers.{name}.macro", tier.macro
