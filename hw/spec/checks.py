@@ -129,10 +129,11 @@ def _check_sources(path: str, component: Component) -> None:
 
 
 def _source_names(component: Component) -> Iterator[str]:
-    """The names a component may give sources for: its fields in YAML, and the entries of those that list formats or settings."""
+    """The names a component may give sources for: fields in YAML, and entries of those that list formats or settings."""
     for attribute, field in type(component).model_fields.items():
         if attribute != "sources":
             name = field.alias or attribute
             yield name
-            if name in ("throughput", "energy", "settings") and isinstance(entries := getattr(component, attribute), dict):
+            entries = getattr(component, attribute)
+            if name in ("throughput", "energy", "settings") and isinstance(entries, dict):
                 yield from (f"{name}.{entry}" for entry in entries)
