@@ -129,7 +129,7 @@ def _check_sources(path: str, component: Component) -> None:
 
 
 def _source_names(component: Component) -> Iterator[str]:
-    """The names a component may give sources for: fields in YAML, and entries of those that list formats or settings."""
+    """The names a component may give sources for: fields in YAML, and the entries of formats or settings."""
     for attribute, field in type(component).model_fields.items():
         if attribute != "sources":
             name = field.alias or attribute
