@@ -46,7 +46,8 @@ def gather(name: str, asked: Asked) -> UnitResults:
     p = chosen.parameters()
     contract = chosen.contract(p)
     key = f"{name} {asked.seed} {asked.simulator} {_designs(chosen)}"
-    synthesised = [s for s in baseline() if s.unit == name and s.settings == parameters_as_settings(p)]
+    of_unit = [point for point in baseline() if point.unit == name]
+    synthesised = [point for point in of_unit if point.settings == parameters_as_settings(p)] or of_unit
     return UnitResults(
         unit=name,
         settings={},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from hw.cost.rtl_units import SynthesisedUnit
@@ -11,6 +11,7 @@ from hw.rtl.drive.campaign import CampaignResult
 from hw.rtl.flow.formal import FormalResult
 from hw.rtl.flow.lint import LintResult
 from hw.rtl.flow.mutants import MutationResult
+from hw.rtl.units import unit
 
 __all__ = ["UnitResults", "rtl_report"]
 
@@ -93,6 +94,12 @@ def _killed(row: UnitResults) -> str:
     return f"{row.mutants.killed}/{row.mutants.killed + len(row.mutants.alive)}"
 
 
+def _unlike_defaults(point: SynthesisedUnit) -> str:
+    """The parameters at which a unit was synthesised, where these are not its defaults."""
+    defaults = asdict(unit(point.unit).parameters())
+    return ", ".join(f"{n}={v}" for n, v in point.settings.items() if defaults.get(n) != v) or "defaults"
+
+
 def _energy(point: SynthesisedUnit) -> str:
     return _NONE if point.energy_per_cycle_j is None else f"{point.energy_per_cycle_j * 1e12:,.1f}"
 
@@ -115,7 +122,8 @@ _PROOFS: tuple[Column, ...] = (
     ("defects found", _killed),
 )
 _SYNTHESIS: tuple[Column, ...] = (
-    *_NAMES,
+    ("unit", lambda row: row.unit),
+    ("parameters", _of_synthesis(_unlike_defaults)),
     ("cells", _of_synthesis(lambda s: f"{s.cells:,}")),
     ("flip-flops", _of_synthesis(lambda s: f"{s.flip_flops:,}")),
     ("area, um2", _of_synthesis(lambda s: f"{s.area_um2:,.0f}")),
