@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from dse.cli.output import print_document, write_text
+from dse.cli.stopping import interruptible
 from dse.evaluate.design import check_buildable
 from dse.explore.pool import Evaluator, InProcess, WorkerPool
 from dse.explore.run import Exploration, Run, explore
@@ -70,7 +71,8 @@ def _explore(
             raise InputError("holds this run already", "--resume to go on with it, or another --out", file=str(folder))
         for other in options.merge:
             typer.echo(f"{store.take_over(other):,} designs taken over from {other}", err=True)
-        run = explore(space, store, evaluator, exploration, _Progress())
+        with interruptible() as stop:
+            run = explore(space, store, evaluator, exploration, _Progress(), stop)
         summary = run.summary(store)
     finally:
         store.close()
@@ -83,7 +85,7 @@ def _explore(
         _print(summary, run, rate)
         typer.echo(f"run folder: {folder}", err=True)
     if run.interrupted:
-        typer.echo("interrupted: this is the best so far; --resume goes on", err=True)
+        typer.echo("this is the best so far; --resume goes on", err=True)
         return 130
     return 0
 

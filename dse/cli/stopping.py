@@ -6,11 +6,11 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-__all__ = ["Stop", "stoppable"]
+__all__ = ["Stop", "interruptible", "stoppable"]
 
 
 @dataclass
@@ -26,10 +26,19 @@ class Stop:
         return self.why is not None
 
 
-@contextmanager
-def stoppable(timeout_s: float | None) -> Iterator[Stop]:
+def stoppable(timeout_s: float | None) -> AbstractContextManager[Stop]:
     """Within it the first Ctrl-C only sets the `Stop`; a second one interrupts as usual."""
-    stop = Stop(None if timeout_s is None else time.monotonic() + timeout_s)
+    return _heard(Stop(None if timeout_s is None else time.monotonic() + timeout_s), raising=False)
+
+
+def interruptible() -> AbstractContextManager[Stop]:
+    """Within it Ctrl-C interrupts as usual and sets the `Stop` too: what is raised while compiled code calls back is
+    heard by nobody."""
+    return _heard(Stop(), raising=True)
+
+
+@contextmanager
+def _heard(stop: Stop, *, raising: bool) -> Iterator[Stop]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
@@ -38,6 +47,8 @@ def stoppable(timeout_s: float | None) -> Iterator[Stop]:
     def on_interrupt(_number: int, _frame: FrameType | None) -> None:
         stop.why = "interrupt"
         signal.signal(signal.SIGINT, before)
+        if raising:
+            raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, on_interrupt)
     try:

@@ -144,21 +144,33 @@ def _design(space: Space, outcomes: Outcomes, at: int) -> dict[str, Any]:
 
 
 def explore(
-    space: Space, store: Store, evaluator: Evaluator, options: Exploration, progress: Progress | None = None
+    space: Space,
+    store: Store,
+    evaluator: Evaluator,
+    options: Exploration,
+    progress: Progress | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Run:
-    """Run ``options`` over ``space``. KeyboardInterrupt ends it early: what was evaluated until then is in the store,
-    and the run says that it was interrupted."""
+    """Run ``options`` over ``space``. KeyboardInterrupt, or ``stop`` once it is true, ends it early: what was evaluated
+    until then is in the store, and the run says that it was interrupted."""
     run = Run(space, options)
+
+    def done(what: str, count: int, total: int | None) -> None:
+        if progress is not None:
+            progress(what, count, total)
+        if stop():
+            raise KeyboardInterrupt
+
     begun = time.perf_counter()
     try:
-        _search(run, store, evaluator, progress)
+        _search(run, store, evaluator, done)
         for before, after in zip(options.fidelities, options.fidelities[1:], strict=False):
             known = run.proposed[before]
             chosen = promoted(scores(space, store.get(before, known)), options.promote)
             run.whole = len(known[chosen])
             run.proposed[after] = options.part(known[chosen], after)
-            _evaluate(run, store, evaluator, after, run.proposed[after], progress)
-        _beside_random(run, store, evaluator, progress)
+            _evaluate(run, store, evaluator, after, run.proposed[after], done)
+        _beside_random(run, store, evaluator, done)
     except KeyboardInterrupt:
         run.interrupted = True
         _keep_what_is_known(run, store)
@@ -166,7 +178,7 @@ def explore(
     return run
 
 
-def _search(run: Run, store: Store, evaluator: Evaluator, progress: Progress | None) -> None:
+def _search(run: Run, store: Store, evaluator: Evaluator, progress: Progress) -> None:
     options, space = run.options, run.space
     kind = ENGINES["exhaustive" if options.budget is None else options.engine]
     engine: Engine = kind(space.codec, options.seed, len(space.objectives))
@@ -200,7 +212,7 @@ def _evaluate(
     evaluator: Evaluator,
     fidelity: str,
     ordinals: NDArray[np.int64],
-    progress: Progress | None,
+    progress: Progress,
     done: int | None = None,
     total: int | None = None,
 ) -> None:
@@ -211,11 +223,10 @@ def _evaluate(
         store.add(part, fidelity)
         run.evaluated += len(part)
         finished += len(part)
-        if progress is not None:
-            progress(fidelity, finished, total or len(ordinals))
+        progress(fidelity, finished, total or len(ordinals))
 
 
-def _beside_random(run: Run, store: Store, evaluator: Evaluator, progress: Progress | None) -> None:
+def _beside_random(run: Run, store: Store, evaluator: Evaluator, progress: Progress) -> None:
     """Random designs, as many as were proposed, at the last fidelity; none where that would be the same."""
     options, codec = run.options, run.space.codec
     last = options.fidelities[-1]
