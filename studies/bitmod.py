@@ -29,7 +29,9 @@ from math import ceil, floor
 from typing import Literal
 
 from hw.rtl.dequant.bitmod_pe_model import UNIT, BitmodPe
-from studies.bitmod_published import (
+from studies.frame.constants import derived, stated
+from studies.frame.study import Config, Key, Metric, Published, Study
+from studies.published.bitmod import (
     ABSTRACT_SPEEDUP,
     DECODE_STEPS,
     MODELS,
@@ -40,20 +42,17 @@ from studies.bitmod_published import (
     PUBLISHED_WIDTHS,
     Task,
 )
-from studies.comparison import Comparison
 from workloads.models import FeedForward, Model, model
 
 __all__ = [
-    "CLAIM",
     "DESIGNS",
-    "SOURCE",
+    "STUDY",
     "Accounting",
     "Cycles",
     "Design",
     "Product",
     "Row",
     "Speedup",
-    "comparisons",
     "headlines",
     "layer_cycles",
     "products",
@@ -61,9 +60,6 @@ __all__ = [
     "rows",
     "speedup",
 ]
-
-CLAIM = "BitMoD: bit-serial arithmetic on 3- and 4-bit floats, 1.69x faster than ANT and 1.48x than OliVe"
-SOURCE = "Chen et al., HPCA 2025, arXiv 2411.11745; its authors state that a patent application covers the method"
 
 Accounting = Literal["published", "whole"]
 
@@ -357,23 +353,64 @@ def report_lines() -> list[str]:
     return lines
 
 
-def comparisons() -> list[Comparison]:
-    """The headline over each rival, and every published cycle count and DRAM energy."""
-    ours = headlines()["ours, attention as published"]
-    found = [
-        Comparison("bitmod", "speed-up", {"over": over}, published, ours[over].average, "stated and derived")
-        for over, published in ABSTRACT_SPEEDUP.items()
-    ]
-    for row in rows():
-        config = {"model": row.model, "design": row.design, "task": row.task}
-        found.append(Comparison("bitmod", "cycles", config, row.published_cycles, row.cycles, "stated and derived"))
-        energies = (row.published_dram_uj * 1e-6, row.dram_uj * 1e-6)
-        found.append(Comparison("bitmod", "dram_energy_j", config, *energies, "stated and derived"))
-    return found
-
-
 def _attention_share(found: Mapping[tuple[str, str, Task], Row], name: str, task: str) -> float:
     prefill, decode = (found[name, "BitMoD lossy", phase] for phase in _TASKS)
     steps = DECODE_STEPS if task == "generative" else 0
     attention = prefill.attention.cycles + steps * decode.attention.cycles
     return attention / (prefill.cycles + steps * decode.cycles)
+
+
+def _simulate(config: Config) -> dict[str, float]:
+    attention: Accounting = "whole" if config["attention"] == "whole" else "published"
+    found = rows(attention, PUBLISHED_WIDTHS if config["widths"] == "published" else PRESENT_WIDTHS)
+    one = next(r for r in found if (r.model, r.design, r.task) == (config["model"], config["design"], config["task"]))
+    return {
+        "speed_up": speedup(found, str(config["over"])).average,
+        "cycles": one.cycles,
+        "dram_energy": one.dram_uj * 1e-6,
+    }
+
+
+def _published() -> list[Published]:
+    found = [Published("speed_up", {"over": over}, ratio, "abstract") for over, ratio in ABSTRACT_SPEEDUP.items()]
+    for (design, task), counts in PUBLISHED_CYCLES.items():
+        for number, count in enumerate(counts):
+            config = {"model": MODELS[number], "design": design, "task": task}
+            energy = PUBLISHED_DRAM_UJ[design, task][number] * 1e-6
+            found.append(Published("cycles", config, count, "sim/plot/speedup_plot.ipynb at 48975fc"))
+            found.append(Published("dram_energy", config, energy, "sim/plot/energy_plot.ipynb at 578f207"))
+    return found
+
+
+_MACHINE = "bitmod_sim/accelerator.py at 6b68523"
+STUDY = Study(
+    title="BitMoD",
+    claim="Bit-serial arithmetic on 3- and 4-bit floats is 1.69x faster than ANT and 1.48x than OliVe on average.",
+    source="Chen et al., HPCA 2025, arXiv 2411.11745; its authors state that a patent application covers the method",
+    machine="arrays of nearly equal area with 512 KiB of SRAM each for weights and activations",
+    workload="six models, 256 tokens of prefill, and 20 decode steps where text is generated",
+    policy="products one after another; their beats are those our hardware unit is held to in every cycle",
+    baseline="ANT, OliVe and half precision on the same memory",
+    keys={
+        "over": Key("ANT", "rival that the speed-up is over", choices=("ANT", "OliVe")),
+        "model": Key("Llama-2-7B", "model", choices=MODELS),
+        "design": Key("BitMoD lossy", "accelerator", choices=tuple(design.name for design in DESIGNS)),
+        "task": Key("prefill", "task", choices=_TASKS),
+        "attention": Key("published", "how attention is counted", choices=("published", "whole")),
+        "widths": Key("published", "bits of weights", choices=("published", "present")),
+    },
+    constants={
+        "sram_bytes": stated(SRAM_BYTES, "B", _MACHINE),
+        "dram_bytes_per_cycle": stated(DRAM_BYTES_PER_CYCLE, "B", _MACHINE),
+        "dram_j_per_byte": stated(DRAM_PJ_PER_BYTE * 1e-12, "J/B", _MACHINE),
+        "beats": derived("contract of bitmod-pe", "", "hw.rtl.dequant.bitmod_pe_model, held to by its regression"),
+    },
+    metrics={
+        "speed_up": Metric("ratio of cycles, mean of models and tasks", "", ("sram_bytes", "beats")),
+        "cycles": Metric("cycles of one task", "", ("sram_bytes", "dram_bytes_per_cycle", "beats")),
+        "dram_energy": Metric("energy of DRAM traffic", "J", ("sram_bytes", "dram_j_per_byte")),
+    },
+    published=_published(),
+    simulate=_simulate,
+    notes=report_lines,
+)

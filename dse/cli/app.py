@@ -38,7 +38,7 @@ app.add_typer(trace_app)
 app.command()(serve)
 app.command()(experts)
 app.command()(explore)
-app.command()(reproduce)
+app.command(context_settings={"help_option_names": []})(reproduce)  # --help of a study is its own
 app.command()(report)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]

@@ -155,12 +155,10 @@ def _spaces() -> list[Row]:
 
 
 def _studies() -> list[Row]:
-    from importlib import import_module
+    from studies.frame.catalogue import load_study, study_names
 
-    from dse.cli.reproduce_run import STUDIES
-
-    found = [(name, import_module(f"studies.{name}")) for name in STUDIES]
-    return [{"name": name, "claim": module.CLAIM, "source": module.SOURCE} for name, module in found]
+    found = [load_study(name) for name in study_names()]
+    return [{"name": one.name, "claim": one.claim, "source": one.source} for one in found]
 
 
 LISTS: dict[str, Callable[[], list[Row]]] = {

@@ -1,103 +1,119 @@
-"""What ``tiercade reproduce`` does: comparisons of studies, as rows or as a page with figures."""
+"""What ``tiercade reproduce`` does: rows of studies, at published or other configurations, or a page with figures."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from multiprocessing import get_context
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
 import typer
 
 from dse.cli.output import check_file, print_document, write_figure, write_text
 from dse.reports.table import print_rows
-from studies.comparison import Comparison
-from workloads.errors import InputError, unknown_name
+from studies.frame.catalogue import load_study, study_names
+from studies.frame.rows import Row, counts_text, rows_at, rows_of
+from workloads.errors import InputError
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-__all__ = ["STUDIES", "run_reproduce"]
-
-STUDIES = ("bitmod",)
-"""Modules of `studies`, each with CLAIM, SOURCE, ``comparisons`` and ``report_lines``."""
+__all__ = ["help_lines", "run_reproduce"]
 
 
-def _bitmod() -> Figure:
-    from dse.reports.figures.bitmod import bitmod_figure
-
-    return bitmod_figure()
-
-
-_FIGURES: dict[str, Callable[[], Figure]] = {"bitmod": _bitmod}
-_STEPS = (0.05, 0.1, 0.25)
-_HEAD = """\
-# Published systems, rebuilt
-
-Made by `tiercade reproduce --all --out reports/studies.md`. Error is simulated / published - 1.
-
-"""
-
-
-def run_reproduce(names: Sequence[str] | None, *, everything: bool, out: Path | None, as_json: bool) -> None:
-    """Print the comparisons of ``names``, and write the page of them."""
-    chosen = list(STUDIES) if everything else list(dict.fromkeys(names or ()))
+def run_reproduce(
+    names: Sequence[str] | None,
+    *,
+    everything: bool,
+    config: Sequence[str],
+    out: Path | None,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Print the rows of ``names``, and write the page of them."""
+    chosen = list(study_names()) if everything else list(dict.fromkeys(names or ()))
     if not chosen:
-        raise InputError("no study is named", f"--all, or some of {', '.join(STUDIES)}", "STUDY")
-    for name in chosen:
-        if name not in STUDIES:
-            raise unknown_name("study", name, STUDIES)
+        raise InputError("no study is named", f"--all, or some of {', '.join(study_names())}", "STUDY")
+    studies = {name: load_study(name) for name in chosen}
+    if workers < 1:
+        raise InputError(f"found {workers}", "at least 1", "--workers")
     if out is not None:
         check_file(out)
-    modules = {name: importlib.import_module(f"studies.{name}") for name in chosen}
-    found: dict[str, list[Comparison]] = {name: module.comparisons() for name, module in modules.items()}
+    if config:
+        if len(chosen) > 1:
+            raise InputError(f"{len(chosen)} studies are named", "one, whose keys are set", "--config")
+        study = studies[chosen[0]]
+        found = {chosen[0]: rows_at(study, study.read_config(config))}
+    else:
+        found = _rows(chosen, workers)
     if out is not None:
-        write_text(out, _page(modules, found, out))
+        _write_page(found, out)
     everywhere = [row for rows in found.values() for row in rows]
     if as_json:
-        print_document([{**asdict(row), "error": row.error} for row in everywhere])
+        print_document([_plain(row) for row in everywhere])
         return
-    print_rows(
-        [
-            {
-                "study": row.study,
-                "metric": row.metric,
-                "config": " ".join(map(str, row.config.values())),
-                "published": row.published,
-                "simulated": row.simulated,
-                "error": f"{row.error:+.2%}",
-            }
-            for row in everywhere
-        ]
-    )
-    typer.echo(_counts(everywhere))
+    print_rows([_cells(row) for row in everywhere])
+    if any(row.error is not None for row in everywhere):
+        typer.echo(counts_text([row for row in everywhere if not row.calibrates]))
 
 
-def _counts(rows: Sequence[Comparison]) -> str:
-    errors = [abs(row.error) for row in rows]
-    within = ", ".join(f"{sum(error <= step for error in errors):,} within {step:.0%}" for step in _STEPS)
-    return f"{len(rows):,} published numbers: {within}, {sum(e > _STEPS[-1] for e in errors):,} beyond"
+def _rows(names: Sequence[str], workers: int) -> dict[str, list[Row]]:
+    if workers == 1 or len(names) == 1:
+        found = {}
+        for name in names:
+            typer.echo(f"{name} ...", err=True)
+            found[name] = rows_of(load_study(name))
+        return found
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures = {name: pool.submit(_rows_of, name) for name in names}
+        done = {}
+        for name, future in futures.items():
+            done[name] = future.result()
+            typer.echo(f"{name}: {counts_text([row for row in done[name] if not row.calibrates])}", err=True)
+        return done
 
 
-def _page(modules: dict[str, ModuleType], found: dict[str, list[Comparison]], out: Path) -> str:
-    parts = [_HEAD]
-    for name, module in modules.items():
-        figure = out.parent / "figures" / f"study-{name}.svg"
-        figure.parent.mkdir(exist_ok=True)
-        write_figure(_FIGURES[name](), figure)
-        lines: list[Any] = [
-            f"## {name}",
-            "",
-            f"{module.CLAIM}.",
-            "",
-            f"Source: {module.SOURCE}. {_counts(found[name])}.",
-            "",
-            f"![{name}](figures/{figure.name})",
-            "",
-            *module.report_lines(),
-            "",
-        ]
-        parts.append("\n".join(lines))
-    return "".join(parts)
+def _rows_of(name: str) -> list[Row]:
+    return rows_of(load_study(name))
+
+
+def _plain(row: Row) -> dict[str, object]:
+    return {**asdict(row), "error": row.error}
+
+
+def _cells(row: Row) -> dict[str, object]:
+    return {
+        "study": row.study,
+        "metric": row.metric + (" (fitted to)" if row.calibrates else ""),
+        "config": " ".join(f"{key}={value}" for key, value in row.config.items()),
+        "published": "" if row.published is None else row.published,
+        "simulated": row.simulated,
+        "error": "" if row.error is None else f"{row.error:+.2%}",
+        "inputs": row.inputs,
+    }
+
+
+def _write_page(found: dict[str, list[Row]], out: Path) -> None:
+    from dse.reports.figures.study import study_figure
+    from dse.reports.studies_page import studies_page
+
+    studies = {name: load_study(name) for name in found}
+    folder = out.parent / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, study in studies.items():
+        write_figure(study_figure(study, found[name]), folder / f"study-{name}.svg")
+    write_text(out, studies_page(studies, found))
+
+
+def help_lines(names: Sequence[str]) -> list[str]:
+    """What ``tiercade reproduce STUDY --help`` prints: what the studies claim, and the keys and metrics of each."""
+    lines = []
+    for name in names:
+        study = load_study(name)
+        lines += [f"{name}: {study.title}", "", f"  {study.claim}", f"  Source: {study.source}", "", "  --config:"]
+        for key, about in study.keys.items():
+            lines.append(f"    {key}={about.default}  {about.description} ({about.range_text})")
+        lines += ["", "  metrics:"]
+        for metric, what in study.metrics.items():
+            unit = f" [{what.unit}]" if what.unit else ""
+            lines.append(f"    {metric}{unit}  {what.description}")
+        lines.append("")
+    return lines

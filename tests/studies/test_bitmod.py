@@ -15,7 +15,7 @@ from studies.bitmod import (
     rows,
     speedup,
 )
-from studies.bitmod_published import (
+from studies.published.bitmod import (
     ABSTRACT_SPEEDUP,
     MODELS,
     PRESENT_WIDTHS,
