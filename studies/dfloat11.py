@@ -12,6 +12,7 @@ import math
 from functools import cache
 
 from hw.spec.load import load_system
+from hw.spec.memory_only import memory_only
 from hw.spec.system import System
 from simulator.moves import layers_ahead
 from simulator.policies import named_policy
@@ -87,14 +88,6 @@ def _latency_s(name: str, system: System, batch: int, context: int, weights: str
         return None
 
 
-def _memory_only(system: System) -> System:
-    """The machine without what lies behind the memory of its devices."""
-    home = next(iter(system.engines.values())).home
-    engines = {name: engine for name, engine in system.engines.items() if engine.home == home}
-    links = {name: link for name, link in system.links.items() if set(link.between) <= {home}}
-    return system.model_copy(update={"tiers": {home: system.tiers[home]}, "engines": engines, "links": links})
-
-
 def _longest(name: str, system: System, weights: str) -> int:
     """Tokens of one sequence that fit; 0 where not even the weights do."""
     low, high = 0, 1 << 24
@@ -107,7 +100,7 @@ def _longest(name: str, system: System, weights: str) -> int:
 def _simulate(config: Config) -> dict[str, float]:
     name, batch, context = str(config["model"]), int(config["batch"]), int(config["context"])
     whole = load_system(str(config["system"])).model_copy(update={"devices": int(config["devices"])})
-    alone = _memory_only(whole)
+    alone = memory_only(whole)
     of, kept = model(name), int(config["mantissa_bits"])
     size = _size_bytes(of, kept)
     found = {"size": size, "ratio": size / sum(2 * o * i for shapes in _matrices(of) for o, i in shapes)}
