@@ -19,6 +19,7 @@ from simulator.policies import named_policy
 from simulator.policy import Policy
 from simulator.road import simulate
 from studies.frame.constants import derived, of_machine, stated
+from studies.frame.limits import largest
 from studies.frame.study import Config, Key, Metric, Published, Study
 from workloads.errors import InfeasibleError
 from workloads.formats import FormatChoice
@@ -89,12 +90,8 @@ def _latency_s(name: str, system: System, batch: int, context: int, weights: str
 
 
 def _longest(name: str, system: System, weights: str) -> int:
-    """Tokens of one sequence that fit; 0 where not even the weights do."""
-    low, high = 0, 1 << 24
-    while high - low > max(1, low // 1000):
-        middle = (low + high) // 2
-        low, high = (middle, high) if _latency_s(name, system, 1, middle, weights) else (low, middle)
-    return low
+    """Tokens of one sequence that fit."""
+    return largest(lambda tokens: _latency_s(name, system, 1, tokens, weights), 1 << 24, within=1e-3)
 
 
 def _simulate(config: Config) -> dict[str, float]:

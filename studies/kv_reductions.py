@@ -7,7 +7,6 @@ model's answers is outside.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 
 from hw.spec.load import load_system
@@ -17,6 +16,7 @@ from simulator.policy import Policy
 from simulator.result import Result
 from simulator.road import simulate
 from studies.frame.constants import derived, of_machine, stated
+from studies.frame.limits import largest
 from studies.frame.study import Config, Key, Metric, Miss, Published, Study
 from workloads.errors import InfeasibleError
 from workloads.formats import FormatChoice
@@ -28,7 +28,6 @@ __all__ = ["STUDY"]
 METHODS = ("duo", "keyformer", "think", "locret", "lazy")
 MODELS = ("Llama-2-7B", "Llama-3-8B", "Llama-3.1-8B", "Llama-2-13B", "Mistral-7B", "Llama-3-70B")
 LONGEST = 1 << 25
-Fits = Callable[[int], Result | None]
 
 
 def _policies(config: Config, context: int) -> tuple[str, ...]:
@@ -58,15 +57,6 @@ def _step(config: Config, batch: int, context: int, *, reduced: bool) -> Result 
         return None
 
 
-def _largest(fits: Fits, most: int = LONGEST) -> int:
-    """The largest number that fits, to one part in a thousand; 0 where none does."""
-    low, high = 0, most
-    while high - low > max(1, low // 1000):
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
-
-
 def _simulate(config: Config) -> dict[str, float]:
     return dict(_simulated(tuple(config.items())))
 
@@ -75,8 +65,9 @@ def _simulate(config: Config) -> dict[str, float]:
 def _simulated(items: tuple[tuple[str, str | int | float], ...]) -> dict[str, float]:
     config: Config = dict(items)
     batch = int(config["batch"])
-    whole = _largest(lambda tokens: _step(config, batch, tokens, reduced=False))
-    found = {"longest": float(_largest(lambda tokens: _step(config, batch, tokens, reduced=True)))}
+    whole = largest(lambda tokens: _step(config, batch, tokens, reduced=False), LONGEST, within=1e-3)
+    longest = largest(lambda tokens: _step(config, batch, tokens, reduced=True), LONGEST, within=1e-3)
+    found = {"longest": float(longest)}
     context = int(config["context"]) or whole
     less, full = (_step(config, batch, context, reduced=reduced) for reduced in (True, False))
     if less is None or full is None:
@@ -89,12 +80,17 @@ def _simulated(items: tuple[tuple[str, str | int | float], ...]) -> dict[str, fl
         "memory_ratio": full.peak_bytes[home] / less.peak_bytes[home],
         "decode_speedup": full.latency_s / less.latency_s,
     }
-    most = [_largest(lambda b, r=reduced: _step(config, b, context, reduced=r), 4096) for reduced in (True, False)]  # type: ignore[misc]
-    if all(most):
-        ends = [_step(config, b, context, reduced=reduced) for b, reduced in zip(most, (True, False), strict=True)]
-        rates = [b / end.latency_s for b, end in zip(most, ends, strict=True) if end is not None]
+    rates = [_best_rate(config, context, reduced=reduced) for reduced in (True, False)]
+    if all(rates):
         found["throughput_gain"] = rates[0] / rates[1]
     return found
+
+
+def _best_rate(config: Config, context: int, *, reduced: bool) -> float:
+    """Tokens a second at the largest batch; 0 where not even one sequence fits."""
+    most = largest(lambda count: _step(config, count, context, reduced=reduced), 4096)
+    step = _step(config, most, context, reduced=reduced) if most else None
+    return step.tokens_per_s if step else 0.0
 
 
 def _bytes_at_most() -> str:
