@@ -26,7 +26,7 @@ from hw.rtl.flow.verilog import module_name, parameters_as_settings, rtlil_of
 from hw.rtl.units import parameters_of, unit
 from workloads.errors import InputError
 
-__all__ = ["Asked", "gather"]
+__all__ = ["Asked", "gather", "known"]
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,9 @@ def gather(name: str, asked: Asked) -> UnitResults:
     """Results of one unit. A program of the flow that is missing or fails leaves its column empty."""
     chosen = unit(name)
     p = chosen.parameters()
-    contract = chosen.contract(p)
     key = f"{name} {asked.seed} {asked.simulator} {_designs(chosen)}"
-    of_unit = [point for point in baseline() if point.unit == name]
-    synthesised = [point for point in of_unit if point.settings == parameters_as_settings(p)] or of_unit
-    return UnitResults(
-        unit=name,
-        settings={},
-        latency_cycles=contract.latency_cycles,
-        interval_cycles=contract.interval_cycles,
+    return replace(
+        known(name),
         campaign=_kept(f"campaign {asked.beats} {key}", lambda: _campaign(name, asked)),
         lint=_kept(f"lint {key}", lambda: _or_none(lambda: lint(chosen, p))),
         formal=_kept(f"formal {asked.limit_s} {key}", lambda: _or_none(lambda: prove(chosen, limit_s=asked.limit_s))),
@@ -64,6 +58,21 @@ def gather(name: str, asked: Asked) -> UnitResults:
                 )
             ),
         ),
+    )
+
+
+def known(name: str) -> UnitResults:
+    """What of one unit is known without running anything: its contract's cycles, and the synthesis that is kept."""
+    chosen = unit(name)
+    p = chosen.parameters()
+    contract = chosen.contract(p)
+    of_unit = [point for point in baseline() if point.unit == name]
+    synthesised = [point for point in of_unit if point.settings == parameters_as_settings(p)] or of_unit
+    return UnitResults(
+        unit=name,
+        settings={},
+        latency_cycles=contract.latency_cycles,
+        interval_cycles=contract.interval_cycles,
         synthesis=synthesised[0] if synthesised else None,
     )
 
