@@ -53,11 +53,11 @@ def write_bytes(path: Path, data: bytes) -> None:
 
     Links are followed. What is no regular file (a pipe, a terminal) is written to as it is. A file keeps its mode.
     """
-    path = path.resolve()
     check_file(path)
     if path.exists() and not path.is_file():
         path.write_bytes(data)
         return
+    path = path.resolve()
     try:
         handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:

@@ -127,9 +127,14 @@ def with_unit_fields(engine: Any) -> Any:
     filled = {
         name: value
         for name, (value, source) in found.items()
-        if name not in engine or str(sources.get(name, "")) == source
+        if name not in engine or (str(sources.get(name, "")) == source and not _set_singly(name, sources))
     }
     return {**engine, **filled, "sources": {**sources, **{name: found[name][1] for name in filled}}}
+
+
+def _set_singly(name: str, sources: dict[str, Any]) -> bool:
+    """Whether an entry of the field has a source of its own: somebody set it, so the field stands as it is."""
+    return any(key.startswith(f"{name}.") for key in sources)
 
 
 def with_mac_fields(given: Any) -> Any:

@@ -121,6 +121,12 @@ units:
 """
 
 
+def test_a_rate_that_is_set_stands() -> None:
+    """What units would give is filled in where nobody said otherwise, in the file or by a setting."""
+    system = override(load_system("mx-npu"), ["engines.array.throughput.mxfp4=1 TOP/s"])
+    assert system.engines["array"].throughput_ops_per_s["mxfp4"] == 1e12
+
+
 def hierarchy(tmp_path: Path, text: str = ARRAY) -> Hierarchy:
     file = tmp_path / "dots.yaml"
     file.write_text(text)
