@@ -130,6 +130,14 @@ def simulate(
     constants: Annotated[
         str | None, typer.Option(metavar="FILE", help="Kernel constants as 'tiercade calibrate' writes them.")
     ] = None,
+    what_ifs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--what-if",
+            metavar="PATH=CHANGE|all",
+            help="What hbm.bandwidth=+20% (or x2, or a value) would change, and elasticities; all: these alone.",
+        ),
+    ] = None,
     trace_out: Annotated[Path | None, typer.Option(help="Write a Chrome trace (opens in Perfetto).")] = None,
     out: Annotated[Path | None, typer.Option(help="Write a run folder with figures, trace and inputs here.")] = None,
     json: Json = False,
@@ -175,7 +183,7 @@ def simulate(
         software=software,
         constants=constants,
     )
-    run_simulate(request, trace_out=trace_out, out=out, as_json=json)
+    run_simulate(request, trace_out=trace_out, out=out, as_json=json, what_ifs=tuple(what_ifs or ()))
 
 
 @app.command("map")

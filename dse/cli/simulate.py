@@ -27,6 +27,7 @@ from workloads.phases import Decode, Phase, Prefill
 from workloads.workload import Role
 
 if TYPE_CHECKING:
+    from dse.cli.simulate_what_if import WhatIf
     from mappers.kernels.constants import Entry
 
 __all__ = ["Request", "Run", "choose_model", "choose_system", "run_request", "run_simulate"]
@@ -108,10 +109,13 @@ class Run:
         }
 
 
-def run_request(request: Request) -> Run:
-    """Resolve a request's names and simulate it. Errors about a field name the option that sets it."""
+def run_request(request: Request, system: System | None = None) -> Run:
+    """Resolve a request's names and simulate it, on ``system`` instead of the one it names where that is given.
+
+    Errors about a field name the option that sets it.
+    """
     try:
-        return _run_request(request)
+        return _run_request(request, system)
     except InputError as error:
         field = OPTIONS.get(error.field or "", error.field)
         if field == "expert_home" and request.expert_cache is None:
@@ -121,11 +125,11 @@ def run_request(request: Request) -> Run:
         raise
 
 
-def _run_request(request: Request) -> Run:
+def _run_request(request: Request, system: System | None) -> Run:
     if request.fidelity not in FIDELITIES:
         raise unknown_name("fidelity", request.fidelity, FIDELITIES, field="--fidelity")
     model = choose_model(request.model)
-    system = choose_system(request.system, request.changes, request.devices)
+    system = system or choose_system(request.system, request.changes, request.devices)
     phase = _phase(request)
     chosen = {name: getattr(request, name) for name in ("weights", "kv_cache", "activations", "compute")}
     formats = replace(stored_formats(model), **{name: value for name, value in chosen.items() if value is not None})
@@ -157,9 +161,11 @@ def _run_request(request: Request) -> Run:
     )
 
 
-def run_simulate(request: Request, *, trace_out: Path | None, out: Path | None, as_json: bool) -> None:
-    """Simulate, write what was asked for, and print the report."""
-    run = run_request(request)
+def run_simulate(
+    request: Request, *, trace_out: Path | None, out: Path | None, as_json: bool, what_ifs: tuple[str, ...] = ()
+) -> None:
+    """Simulate, write what was asked for, and print the report, with what each of ``what_ifs`` would change."""
+    run, found = _with_what_ifs(request, what_ifs)
     notes = []
     if trace_out is not None:
         from dse.reports.chrome_trace import chrome_trace, trace_text
@@ -174,13 +180,27 @@ def run_simulate(request: Request, *, trace_out: Path | None, out: Path | None, 
 
         notes.append(f"run folder: {write_run(out, run.result, run.system, resolved_inputs=run.resolved_inputs())}")
     if as_json:
-        print_document(run.result.to_json())
+        print_document(run.result.to_json() | (found.to_json() if found else {}))
     else:
         from dse.reports.table import print_report
 
         print_report(run.result)
+        if found is not None:
+            from dse.cli.simulate_what_if import print_what_if
+
+            print_what_if(found)
     for note in notes:
         print(note, file=sys.stderr)  # noqa: T201
+
+
+def _with_what_ifs(request: Request, texts: tuple[str, ...]) -> tuple[Run, WhatIf | None]:
+    if not texts:
+        return run_request(request), None
+    from dse.cli.simulate_what_if import read_changes, what_if
+
+    changes = read_changes(choose_system(request.system, request.changes, request.devices), texts)
+    run = run_request(request)
+    return run, what_if(request, run, changes)
 
 
 def choose_model(name: str) -> Model:

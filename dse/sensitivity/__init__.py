@@ -1,0 +1,1 @@
+"""What the numbers of a machine do to the results of one run on it."""
