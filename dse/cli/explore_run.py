@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,20 +10,22 @@ from typing import Any
 import typer
 
 from dse.cli.output import print_document, write_text
+from dse.cli.progress import Progress
 from dse.cli.stopping import interruptible
 from dse.evaluate.design import check_buildable
 from dse.explore.pool import Evaluator, InProcess, WorkerPool
+from dse.explore.promotion import WAVES
 from dse.explore.run import Exploration, Run, explore
 from dse.explore.store import Store
 from dse.reports.names import slug
 from dse.reports.run_folder import input_hash
 from dse.reports.table import print_rows
 from dse.space.space import Space, load_space
-from workloads.errors import InputError
+from simulator.road import FIDELITIES
+from workloads.errors import InputError, unknown_name
 
-__all__ = ["ExploreOptions", "run_explore"]
+__all__ = ["ExploreOptions", "run_comparison", "run_explore"]
 
-_TELL_S = 1.0
 _SHOWN = 20
 
 
@@ -36,8 +36,9 @@ class ExploreOptions:
     space: str
     budget: int | None
     engine: str | None
-    fidelity: str
+    fidelity: str | None
     promote: float
+    waves: int | None
     batch: int
     seed: int
     workers: int
@@ -52,11 +53,48 @@ def run_explore(options: ExploreOptions, *, as_json: bool) -> int:
     """Explore, keep everything in a run folder, print the summary, and return the exit code."""
     space = load_space(options.space)
     check_buildable(space)
-    exploration = _exploration(options)
+    exploration = _exploration(options, space)
     _say_size(space)
     evaluator = _evaluator(options, space)
     try:
         return _explore(options, space, exploration, evaluator, as_json)
+    finally:
+        evaluator.close()
+
+
+def run_comparison(
+    options: ExploreOptions, compare: str | None, budgets: str | None, seeds: int | None, *, as_json: bool
+) -> None:
+    """What ``--compare`` asks for: engines side by side on the space, which is simulated as a whole."""
+    from dse.cli.explore_compare import Comparison, run_compare
+    from dse.explore.compare import truth_in
+
+    if compare is None:
+        raise InputError("found without --compare", "--compare ENGINE,ENGINE", "--budgets" if budgets else "--seeds")
+    alone = {
+        "--budget": options.budget is not None,
+        "--engine": options.engine is not None,
+        "--seed": options.seed != 0,
+        "--shard": options.shard is not None,
+        "--resume": options.resume,
+    }
+    for name, given in alone.items():
+        if given:
+            raise InputError("found besides --compare", "--budgets and --seeds", name)
+    space = load_space(options.space)
+    check_buildable(space)
+    fidelity = options.fidelity or space.default_fidelity
+    if fidelity not in FIDELITIES:
+        raise unknown_name("fidelity", fidelity, FIDELITIES, field="--fidelity")
+    if fidelity != space.default_fidelity and not options.merge:
+        expected = f"{space.default_fidelity}, or --merge RUN with all designs at that fidelity"
+        raise InputError(f"found {fidelity} besides --compare", expected, "--fidelity")
+    comparison = Comparison.read(compare, budgets or "200,1000", 5 if seeds is None else seeds, options.batch)
+    _say_size(space)
+    evaluator = _evaluator(options, space)
+    try:
+        known = truth_in(space, options.merge, fidelity) if options.merge else None
+        run_compare(space, comparison, known or evaluator, options.workers, options.out, fidelity, as_json)
     finally:
         evaluator.close()
 
@@ -71,8 +109,10 @@ def _explore(
             raise InputError("holds this run already", "--resume to go on with it, or another --out", file=str(folder))
         for other in options.merge:
             typer.echo(f"{store.take_over(other):,} designs taken over from {other}", err=True)
+        told = Progress("designs")
         with interruptible() as stop:
-            run = explore(space, store, evaluator, exploration, _Progress(), stop)
+            run = explore(space, store, evaluator, exploration, told, stop)
+        told.done()
         summary = run.summary(store)
     finally:
         store.close()
@@ -90,14 +130,25 @@ def _explore(
     return 0
 
 
-def _exploration(options: ExploreOptions) -> Exploration:
+def _exploration(options: ExploreOptions, space: Space) -> Exploration:
     engine = options.engine or ("exhaustive" if options.budget is None else "random")
-    fidelities = tuple(name.strip() for name in options.fidelity.split(","))
+    fidelities = tuple(name.strip() for name in (options.fidelity or space.default_fidelity).split(","))
     budget = None if engine == "exhaustive" else options.budget
     if budget is None and engine != "exhaustive":
         raise InputError(f"{engine} has no end of its own", "a number of designs", "--budget")
     shard = None if options.shard is None else _shard(options.shard)
-    return Exploration(engine, budget, fidelities, options.promote, options.batch, options.seed, shard)
+    # What is promoted in several waves depends on all designs of those before: a shard alone cannot know them.
+    waves = (WAVES if shard is None else 1) if options.waves is None else options.waves
+    return Exploration(
+        engine=engine,
+        budget=budget,
+        fidelities=fidelities,
+        promote=options.promote,
+        waves=waves,
+        batch=options.batch,
+        seed=options.seed,
+        shard=shard,
+    )
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -140,22 +191,6 @@ def _say_size(space: Space) -> None:
     codec = space.codec
     same = "" if codec.size == codec.product else f" ({codec.product:,} combinations, of which some are one design)"
     typer.echo(f"{space.name}: {codec.size:,} designs of {len(codec.parameters)} parameters{same}", err=True)
-
-
-class _Progress:
-    """A line on standard error every second: rewritten on a terminal, else a new one every ten."""
-
-    def __init__(self) -> None:
-        self._tty = sys.stderr.isatty()
-        self._every_s = _TELL_S if self._tty else 10 * _TELL_S
-        self._next_s = time.monotonic() + self._every_s
-
-    def __call__(self, what: str, done: int, total: int | None) -> None:
-        if time.monotonic() < self._next_s:
-            return
-        self._next_s = time.monotonic() + self._every_s
-        text = f"{what}: {done:,} of {total:,} designs" if total else f"{what}: {done:,} designs"
-        typer.echo(f"\r\033[K{text}" if self._tty else text, err=True, nl=not self._tty)
 
 
 def _print(summary: dict[str, Any], run: Run, rate: float) -> None:

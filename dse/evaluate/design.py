@@ -64,6 +64,11 @@ def check_buildable(space: Space) -> None:
 
     Single values that cannot be had make single designs infeasible; a path or a name that is wrong makes all.
     """
+    if space.base.device:
+        from dse.evaluate.memory import check_memory  # compiled: other spaces do without
+
+        check_memory(space)
+        return
     ordinals = np.unique(np.linspace(0, space.codec.product - 1, _SAMPLE).astype(np.int64))
     first: InputError | None = None
     for choices in space.codec.canonical(space.codec.decode(ordinals)):

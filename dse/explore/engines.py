@@ -6,6 +6,7 @@ twice; the run remembers designs and evaluates none twice.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -17,6 +18,9 @@ from dse.explore.front import Scores
 from dse.space.codec import Codec
 
 __all__ = ["ENGINES", "Engine", "EngineKind", "Exhaustive", "RandomSearch", "Sobol"]
+
+_POINTS = 1024
+"""Drawn at a time; a power of two keeps the sequence balanced."""
 
 
 class Engine(Protocol):
@@ -70,7 +74,10 @@ class RandomSearch:
 
 
 class Sobol:
-    """Points of a scrambled Sobol sequence over the parameters, which fill the space evenly (scipy.stats.qmc)."""
+    """Points of a scrambled Sobol sequence over the parameters, which fill the space evenly (scipy.stats.qmc).
+
+    None of them is skipped: what is proposed in several batches is what would be proposed in one.
+    """
 
     def __init__(self, codec: Codec, seed: int, objectives: int) -> None:
         from scipy.stats.qmc import Sobol as Points
@@ -78,21 +85,29 @@ class Sobol:
         self._codec = codec
         self._points = Points(len(codec.radices), scramble=True, rng=np.random.default_rng(seed))
         self._seen: set[int] = set()
+        self._left: deque[int] = deque()
+        self._most = 64 * codec.size + _POINTS  # small spaces: when even many points bring nothing new, it ends
         self._drawn = 0
 
     def ask(self, count: int) -> NDArray[np.int64]:
         fresh: list[int] = []
-        most = 64 * self._codec.size + 1024  # small spaces: when even many points bring nothing new, it ends
-        while len(fresh) < count and len(self._seen) < self._codec.size and self._drawn < most:
-            power = max(4, (2 * count).bit_length())
-            points = self._points.random_base2(power) if self._drawn == 0 else self._points.random(1 << power)
-            self._drawn += len(points)
-            choices = np.minimum((points * self._codec.radices).astype(np.int64), self._codec.radices - 1)
-            for ordinal in self._codec.encode(choices).tolist():
-                if ordinal not in self._seen and len(fresh) < count:
-                    self._seen.add(ordinal)
-                    fresh.append(ordinal)
+        while len(fresh) < count and len(self._seen) < self._codec.size:
+            if not self._left:
+                if self._drawn >= self._most:
+                    break
+                self._left.extend(self._next_points())
+            ordinal = self._left.popleft()
+            if ordinal not in self._seen:
+                self._seen.add(ordinal)
+                fresh.append(ordinal)
         return np.array(fresh, dtype=np.int64)
+
+    def _next_points(self) -> list[int]:
+        points = self._points.random(_POINTS)
+        self._drawn += _POINTS
+        radices = self._codec.radices
+        ordinals: list[int] = self._codec.encode(np.minimum((points * radices).astype(np.int64), radices - 1)).tolist()
+        return ordinals
 
     def tell(self, ordinals: NDArray[np.int64], found: Scores) -> None:
         """What comes next does not depend on it."""

@@ -42,7 +42,11 @@ class Evaluator(Protocol):
 
 
 def evaluate(space: Space, ordinals: NDArray[np.int64], fidelity: str) -> Outcomes:
-    """Designs in this process: many at once at roofline fidelity, else one by one on the road."""
+    """Designs in this process: many at once at roofline fidelity, else one by one on the road; or memory controllers."""
+    if space.base.device:
+        from dse.evaluate.memory import evaluate_memory  # compiled: other spaces do without
+
+        return evaluate_memory(space, ordinals, fidelity)
     if fidelity == "roofline":
         return evaluate_many(space, ordinals)
     return evaluate_on_road(space, ordinals, fidelity)

@@ -1,4 +1,10 @@
-"""Which designs go on to a deeper fidelity: front after front, and of the last one those that stand most alone."""
+"""Which designs go on to a deeper fidelity: front after front, and of the last one those that stand most alone.
+
+Where the shallower fidelity does not see what decides at the deeper one, its fronts are the wrong ones. So designs go
+on in waves. The first is half of the best by the shallower fidelity and half of random ones, so that all of the space
+is seen; what the deeper fidelity says of them corrects the scores of all others (`dse.explore.correction`), and each
+wave after it takes the best by corrected scores, among those already judged.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +13,16 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from dse.explore.correction import Features, corrected
 from dse.explore.front import Scores
 
-__all__ = ["crowding", "front_ranks", "promoted"]
+__all__ = ["WAVES", "best", "crowding", "first_wave", "front_ranks", "next_wave", "promoted", "wave_sizes"]
+
+WAVES = 5
+"""Waves unless told otherwise: each is a fifth of what goes on."""
+
+_LEAST = 8
+"""Designs of a wave at least: fewer teach too little to correct by."""
 
 
 def front_ranks(found: Scores) -> NDArray[np.int64]:
@@ -39,15 +52,56 @@ def crowding(found: Scores) -> NDArray[np.float64]:
 def promoted(found: Scores, share: float) -> NDArray[np.int64]:
     """Places of the best ``share`` of the feasible designs (at least one), whole fronts first, then the least crowded
     of the next; sorted. Ties go to the design that was proposed first."""
+    return best(found, np.ones(len(found), dtype=np.bool_), math.ceil(share * _feasible(found).sum()))
+
+
+def best(found: Scores, allowed: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
+    """Places of the ``count`` best of the feasible designs that are ``allowed``: whole fronts first, then those of the
+    next that are least crowded by it; sorted."""
     ranks = front_ranks(found)
-    room = math.ceil(share * int((ranks >= 0).sum()))
     chosen: list[int] = []
     for rank in range(int(ranks.max(initial=-1)) + 1):
         members = np.flatnonzero(ranks == rank)
-        if len(chosen) + len(members) > room:
-            order = np.argsort(-crowding(found[members]), kind="stable")
-            members = members[order[: room - len(chosen)]]
-        chosen += members.tolist()
-        if len(chosen) >= room:
+        mine = allowed[members]
+        if len(chosen) + mine.sum() > count:
+            order = np.argsort(-crowding(found[members])[mine], kind="stable")
+            chosen += members[mine][order[: count - len(chosen)]].tolist()
+        else:
+            chosen += members[mine].tolist()
+        if len(chosen) >= count:
             break
     return np.array(sorted(chosen), dtype=np.int64)
+
+
+def wave_sizes(found: Scores, share: float, waves: int) -> list[int]:
+    """How many designs go on in each wave: together ``share`` of the feasible ones, rounded up. Fewer waves where
+    these would be small."""
+    room = math.ceil(share * _feasible(found).sum())
+    count = max(1, min(waves, room // _LEAST))
+    return [(room * (at + 1)) // count - (room * at) // count for at in range(count)] if room else []
+
+
+def first_wave(found: Scores, count: int, seed: int) -> NDArray[np.int64]:
+    """Places of ``count`` feasible designs: half of them the best, others drawn from the rest by ``seed``; sorted."""
+    allowed = np.ones(len(found), dtype=np.bool_)
+    chosen = best(found, allowed, count - count // 2)
+    allowed[chosen] = False
+    left = np.flatnonzero(allowed & _feasible(found))
+    drawn = np.random.default_rng([seed, 2]).choice(left, count - len(chosen), replace=False)
+    return np.sort(np.concatenate([chosen, drawn]))
+
+
+def next_wave(shallow: Scores, deep: Scores, features: Features, count: int) -> NDArray[np.int64]:
+    """Places of the ``count`` best of the designs not judged yet, whose rows of ``deep`` are NaN, by corrected scores,
+    among all; sorted. Of those that are thought to be beyond a limit some go on only where no others are left."""
+    found = corrected(shallow, deep, features)
+    unknown = np.isnan(deep[:, 0])
+    chosen = best(found, unknown, count)
+    if len(chosen) < count:
+        unknown[chosen] = False
+        chosen = np.concatenate([chosen, best(shallow, unknown, count - len(chosen))])
+    return np.sort(chosen)
+
+
+def _feasible(found: Scores) -> NDArray[np.bool_]:
+    return np.isfinite(found[:, 0])  # of designs that are not, every score is infinite

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dse.evaluate.outcomes import Outcomes
+from dse.explore.correction import features_of
 from dse.explore.engines import ENGINES, Engine, RandomSearch
 from dse.explore.front import front_places, hypervolume, reference_box, scores
 from dse.explore.pool import Evaluator
-from dse.explore.promotion import promoted
+from dse.explore.promotion import WAVES, best, first_wave, next_wave, wave_sizes
 from dse.explore.store import Store
 from dse.space.space import Space
 from simulator.road import FIDELITIES
@@ -37,16 +38,20 @@ _STALLED = 50
 @dataclass(frozen=True)
 class Exploration:
     """``budget`` designs proposed by ``engine``, ``batch`` at a time, at the first of ``fidelities``; of those the best
-    ``promote`` share goes on to each next one (`dse.explore.promotion`). None: all designs, exhaustively.
+    ``promote`` share goes on to each next one, in ``waves`` each of which learns from those before it
+    (`dse.explore.promotion`); with one wave the shallower fidelity alone decides. Budget None: all designs,
+    exhaustively.
 
     ``shard`` (i, n): of what is proposed at the last fidelity only each n-th design is evaluated, from the i-th on.
-    What is promoted is known only once all designs before it are, so the other fidelities are evaluated in full.
+    What is promoted is known only once all designs before it are, so the other fidelities are evaluated in full, and
+    in one wave.
     """
 
     engine: str = "random"
     budget: int | None = 1000
     fidelities: tuple[str, ...] = ("roofline",)
     promote: float = 0.1
+    waves: int = WAVES
     batch: int = 50
     seed: int = 0
     shard: tuple[int, int] | None = None
@@ -62,6 +67,7 @@ class Exploration:
         for name, value, good in (
             ("--budget", self.budget, self.budget is None or self.budget >= 1),
             ("--batch", self.batch, self.batch >= 1),
+            ("--waves", self.waves, self.waves >= 1),
             ("--promote", self.promote, 0 < self.promote <= 1),
             ("--seed", self.seed, self.seed >= 0),
         ):
@@ -72,6 +78,8 @@ class Exploration:
         if not 1 <= self.shard[0] <= self.shard[1]:
             found = "/".join(map(str, self.shard))
             raise InputError(f"found {found}", "a part and how many there are, such as 2/4", "--shard")
+        if len(self.fidelities) > 1 and self.waves > 1:
+            raise InputError("a wave learns from those before it, so no part is done alone", "--waves 1", "--shard")
         if ENGINES[self.engine].learns:
             others = ", ".join(name for name, kind in ENGINES.items() if not kind.learns)
             raise InputError(f"{self.engine} learns from every design, so no part is done alone", others, "--shard")
@@ -165,11 +173,7 @@ def explore(
     try:
         _search(run, store, evaluator, done)
         for before, after in zip(options.fidelities, options.fidelities[1:], strict=False):
-            known = run.proposed[before]
-            chosen = promoted(scores(space, store.get(before, known)), options.promote)
-            run.whole = len(known[chosen])
-            run.proposed[after] = options.part(known[chosen], after)
-            _evaluate(run, store, evaluator, after, run.proposed[after], done)
+            _promote(run, store, evaluator, before, after, done)
         _beside_random(run, store, evaluator, done)
     except KeyboardInterrupt:
         run.interrupted = True
@@ -204,6 +208,32 @@ def _search(run: Run, store: Store, evaluator: Evaluator, progress: Progress) ->
         if kind.learns:
             told = asked[np.isin(asked, run.proposed[fidelity])]
             engine.tell(told, scores(space, store.get(fidelity, told)))
+
+
+def _promote(run: Run, store: Store, evaluator: Evaluator, before: str, after: str, progress: Progress) -> None:
+    """Have the best of the designs at fidelity ``before`` evaluated at ``after``, wave after wave."""
+    options, known = run.options, run.proposed[before]
+    outcomes = store.get(before, known)
+    shallow = scores(run.space, outcomes)
+    sizes = wave_sizes(shallow, options.promote, options.waves)
+    everywhere = np.ones(len(known), dtype=np.bool_)
+    chosen = np.empty(0, dtype=np.int64)
+    run.proposed[after] = np.empty(0, dtype=np.int64)
+    run.whole = sum(sizes)
+    for at, size in enumerate(sizes):
+        if len(sizes) == 1:
+            wave = best(shallow, everywhere, size)
+        elif at == 0:
+            wave = first_wave(shallow, size, options.seed)
+        else:
+            deep = np.full_like(shallow, np.nan)
+            deep[chosen] = scores(run.space, store.get(after, known[chosen]))
+            features = features_of(run.space.codec, known, outcomes.bottleneck)
+            wave = next_wave(shallow, deep, features, size)
+        chosen = np.concatenate([chosen, wave])
+        fresh = options.part(known[wave], after)
+        run.proposed[after] = np.concatenate([run.proposed[after], fresh])
+        _evaluate(run, store, evaluator, after, fresh, progress, len(run.proposed[after]), run.whole)
 
 
 def _evaluate(

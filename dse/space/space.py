@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -17,7 +18,8 @@ from workloads.documents import read_document
 from workloads.errors import InputError, unknown_name
 from workloads.validation import field_error, validate
 
-__all__ = ["DESIGN_METRICS", "METRICS", "SERVING_METRICS", "Base", "Constraint", "Quantity", "Space", "WorkloadSpec"]
+__all__ = ["MEMORY_METRICS"]
+__all__ += ["DESIGN_METRICS", "METRICS", "SERVING_METRICS", "Base", "Constraint", "Quantity", "Space", "WorkloadSpec"]
 __all__ += ["load_space", "space_names"]
 
 FormatField = Literal["weights", "activations", "kv_cache", "compute", "experts"]
@@ -38,14 +40,33 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Base(_Part):
-    """What every design starts from: a system (a name, or a file beside the space), formats and policies."""
+MEMORY_METRICS = ("latency_s", "total_s", "energy_j", "power_w", "activations")
+"""What is known of a design that is a memory controller: mean time from a request's being offered to its answer, time
+until the last answer, energy and average power of the device, activations."""
 
-    system: str
+
+class Base(_Part):
+    """What every design starts from: a system (a name, or a file beside the space), formats and policies; or a memory
+    ``device`` whose controller is explored on the first ``requests`` of a ``trace``, placed by ``mapping``."""
+
+    system: str = ""
+    device: str = ""
+    trace: str = ""
+    requests: PositiveInt = 10_000
+    mapping: str = "RoBaRaCoCh"
     formats: dict[Literal["weights", "activations", "kv_cache", "compute", "experts"], str] = Field(
         default_factory=dict
     )
     policy: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _one_subject(self) -> Base:
+        if bool(self.system) == bool(self.device):
+            raise field_error(InputError("found both or neither", "one of system and device"))
+        if bool(self.device) != bool(self.trace):
+            expected = "a trace, such as cloud-1" if self.device else "none: a system has workloads"
+            raise field_error(InputError(f"found {self.trace!r}", expected, "trace"))
+        return self
 
 
 class WorkloadSpec(_Part):
@@ -112,7 +133,7 @@ class Space(_Part):
     name: str
     description: str = ""
     base: Base
-    workloads: dict[str, WorkloadSpec] = Field(min_length=1)
+    workloads: dict[str, WorkloadSpec] = Field(default_factory=dict)
     parameters: dict[str, Parameter] = Field(min_length=1)
     sets: dict[str, str | float | int] = Field(default_factory=dict)
     quantities: dict[str, Quantity] = Field(default_factory=dict)
@@ -126,6 +147,13 @@ class Space(_Part):
         except InputError as error:
             raise field_error(error) from None
         return self
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with fields replaced; what was worked out of the fields before is not taken along."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
 
     @cached_property
     def fingerprint(self) -> str:
@@ -154,8 +182,15 @@ class Space(_Part):
         return [parse_expression(constraint.value) for constraint in self.constraints]
 
     @property
+    def default_fidelity(self) -> str:
+        """The fidelity to begin with: memory controllers are simulated command by command, which is their only one."""
+        return "cycle" if self.base.device else "roofline"
+
+    @property
     def metric_names(self) -> tuple[str, ...]:
         """Metrics of every design, in the order in which they are stored; quantities come after them."""
+        if self.base.device:
+            return MEMORY_METRICS
         of_workloads = [
             f"{name}.{metric}"
             for name, spec in self.workloads.items()
@@ -168,17 +203,22 @@ _EXAMPLES = Path(__file__).parent / "examples"
 _END = "-space.yaml"
 
 SET_ROOTS = ("system", "formats", "workloads")
+MEMORY_SET_ROOTS = ("controller",)
 
 
 def _check(space: Space) -> None:
     codec = space.codec  # conditions name parameters above them, and values these have
+    if bool(space.workloads) == bool(space.base.device):
+        expected = "none: a device has a trace" if space.base.device else "one at least"
+        raise InputError(f"found {len(space.workloads)}", expected, "workloads")
+    roots = MEMORY_SET_ROOTS if space.base.device else SET_ROOTS
     for name in (*space.parameters, *space.quantities, *space.workloads):
         if not name.isidentifier() or name == "system":
             raise InputError(f"found the name {name!r}", "letters, digits and _, and not 'system'", name)
     for path, expression in _parsed("sets", space.sets.items()):
         root, _, rest = path.partition(".")
-        if root not in SET_ROOTS or not rest:
-            raise InputError(f"found {path!r}", f"a path below one of {', '.join(SET_ROOTS)}", f"sets.{path}")
+        if root not in roots or not rest:
+            raise InputError(f"found {path!r}", f"a path below one of {', '.join(roots)}", f"sets.{path}")
         _needs(expression, codec.parameters, f"sets.{path}")
         if root == "workloads" and rest.split(".")[0] not in space.workloads:
             raise unknown_name("workload", rest.split(".")[0], space.workloads, field=f"sets.{path}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,8 +48,8 @@ def compact_json(document: Any) -> str:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def page_data(run: ExploredRun) -> dict[str, Any]:
-    """The document that the page's script reads."""
+def page_data(run: ExploredRun, always: Sequence[int] = ()) -> dict[str, Any]:
+    """The document that the page's script reads; designs in ``always`` are shown however many there are."""
     space = run.space
     names = _metrics(run)
     senses = {"minimise": 1, "maximise": -1}
@@ -67,7 +67,7 @@ def page_data(run: ExploredRun) -> dict[str, Any]:
             }
             for name in names
         ],
-        "stages": [_stage(space, stage, names) for stage in run.stages],
+        "stages": [_stage(space, stage, names, always) for stage in run.stages],
         "search": search_curves(run),
     }
 
@@ -89,14 +89,16 @@ def _metrics(run: ExploredRun) -> list[str]:
     return names
 
 
-def _stage(space: Space, stage: Stage, names: list[str]) -> dict[str, Any]:
+def _stage(space: Space, stage: Stage, names: list[str], always: Sequence[int]) -> dict[str, Any]:
     outcomes = stage.outcomes
     simulated = np.flatnonzero(np.isfinite(outcomes.metrics["latency_s"]))
     front = front_places(scores(space, outcomes))
     others = np.setdiff1d(simulated, front)
     room = max(MOST_SHOWN - len(front), 0)
     if len(others) > room:
+        kept = others[np.isin(outcomes.ordinals[others], always)]
         others = others[np.linspace(0, len(others) - 1, room).astype(np.int64)] if room else others[:0]
+        others = np.union1d(others, kept)
     shown = np.concatenate([front, others])  # the front first
     part = outcomes.take(shown)
     reasons, reason = _coded(part.reason)

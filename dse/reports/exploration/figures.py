@@ -21,9 +21,9 @@ from dse.reports.exploration.sensitivity import Sensitivity
 from dse.reports.figures.style import COLUMN_WIDTH_IN, DOUBLE_WIDTH_IN, INK, KIND_COLOURS, new_figure, paper_style
 from dse.reports.units_text import number_text, percent_text
 
-__all__ = ["exploration_figures", "front_figure", "sensitivity_figure"]
+__all__ = ["PALETTE", "exploration_figures", "front_figure", "sensitivity_figure"]
 
-_COLOURS = [KIND_COLOURS[kind] for kind in ("gemm", "attention", "norm", "elementwise", "gather", "grouped_gemm")]
+PALETTE = [KIND_COLOURS[kind] for kind in ("gemm", "attention", "norm", "elementwise", "gather", "grouped_gemm")]
 """In the order of the page's."""
 _GREY, _LIGHT = "#8C8C8C", "#D0D0D0"
 _MOST_DOTS = 10_000
@@ -55,7 +55,7 @@ def front_figure(run: ExploredRun) -> Figure:
     front = front_places(found)
     limits = sorted({str(word) for word in outcomes.bottleneck if word})  # numbered as on the page
     of_front = {str(word) for word in outcomes.bottleneck[front]}
-    colours = {word: _COLOURS[at % len(_COLOURS)] for at, word in enumerate(limits) if word in of_front}
+    colours = {word: PALETTE[at % len(PALETTE)] for at, word in enumerate(limits) if word in of_front}
     width = COLUMN_WIDTH_IN if columns == 1 else DOUBLE_WIDTH_IN
     with paper_style():
         figure = new_figure(width, rows * _PANEL_IN + 0.45)
@@ -134,7 +134,7 @@ def sensitivity_figure(found: Sequence[Sensitivity]) -> Figure:
 
 def _shares(axes: Axes, found: Sensitivity) -> None:
     shown = found.effects[:_MOST_BARS]
-    rows = [(effect.parameter, effect.share, _COLOURS[0], effect.span) for effect in shown]
+    rows = [(effect.parameter, effect.share, PALETTE[0], effect.span) for effect in shown]
     rows.append(("interactions", found.rest, _GREY, 0.0))
     for at, (_, share, colour, span) in enumerate(rows):
         axes.barh(at, 100 * share, height=0.72, color=colour, lw=0)

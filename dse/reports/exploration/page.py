@@ -5,11 +5,13 @@ What a script need not draw is plain HTML: cards, and bars of what decides, what
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 
 from dse.reports.exploration.data import bottlenecks, compact_json, page_data, sensitivities
+from dse.reports.exploration.depth import DesignInDepth
+from dse.reports.exploration.depth_data import depth_data
 from dse.reports.exploration.labels import metric_label
 from dse.reports.exploration.run import ExploredRun
 from dse.reports.exploration.sensitivity import METHOD, Sensitivity
@@ -18,7 +20,7 @@ from dse.reports.units_text import number_text, percent_text
 
 __all__ = ["exploration_page"]
 
-_SCRIPTS = ("format", "state", "scatter", "parallel", "table", "curve", "main", "selftest")
+_SCRIPTS = ("format", "state", "roofline", "depth", "scatter", "parallel", "table", "curve", "main", "selftest")
 _BLUE, _ORANGE, _GREY = KIND_COLOURS["gemm"], KIND_COLOURS["attention"], "#8C8C8C"
 
 _EXPLORER = """<section>
@@ -37,8 +39,15 @@ _EXPLORER = """<section>
 <p class="quiet"><span id="count"></span>. Large points with a rim are on the front of all objectives; the line is the
 front of the two axes.</p></div>
 <div id="detail"></div>
-</div></section>
-<section>
+</div></section>"""
+
+_SIDE_BY_SIDE = """<section id="depth">
+<div class="controls"><h2>Two designs side by side</h2>
+<span class="quiet">Click a design in the plot above, then shift-click another.</span></div>
+<div id="depth-body"></div>
+</section>"""
+
+_FRONT = """<section>
 <div class="controls"><h2>Parameters and objectives of the front</h2>
 <button type="button" id="reset">clear filters</button>
 <span class="quiet">Drag along an axis to filter the whole page; click it to let go. Designs beside the front are
@@ -57,12 +66,14 @@ _UNDECIDED = """<section><h2>What decides</h2>
 <p>Too few designs were simulated to tell which parameter decides what.</p></section>"""
 
 
-def exploration_page(run: ExploredRun) -> str:
-    """The page of ``run``."""
+def exploration_page(run: ExploredRun, designs: Sequence[DesignInDepth] = (), picks: Sequence[int] = ()) -> str:
+    """The page of ``run``, with ``designs`` of it in depth, of which those in ``picks`` were asked for."""
     assets = files("dse.reports.exploration") / "assets"
     style = (assets / "style.css").read_text(encoding="utf-8")
     script = "\n".join((assets / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS)
-    data = page_data(run)
+    data = page_data(run, picks)
+    if designs:
+        data["depth"] = depth_data(designs, run.stages[-1].fidelity, picks)
     title = escape(run.space.name)
     decides = [_decides(found, run.stages[0].fidelity) for found in sensitivities(run)] or [_UNDECIDED]
     searched = _searched(run, drawn=bool(data["search"]["run"] or data["search"]["random"]))
@@ -83,6 +94,8 @@ def exploration_page(run: ExploredRun) -> str:
 {_cards(run)}
 <noscript><p>The figures of this page are drawn by its script, which is switched off.</p></noscript>
 {_EXPLORER}
+{_depth(run, designs) if designs else _SIDE_BY_SIDE}
+{_FRONT}
 <div class="panels">
 {panels}
 </div>
@@ -98,6 +111,31 @@ def exploration_page(run: ExploredRun) -> str:
 </body>
 </html>
 """
+
+
+def _depth(run: ExploredRun, designs: Sequence[DesignInDepth]) -> str:
+    front = {design["ordinal"] for design in run.summary["front"]}
+    chosen = sum(each.ordinal in front for each in designs)
+    if chosen == len(front):
+        said = f"All {chosen:,} designs of the front"
+    else:
+        said = (
+            f"{chosen:,} of the {len(front):,} designs of the front (the best in each objective, then always the one "
+            "that lies farthest from those chosen)"
+        )
+    said += f" and {len(designs) - chosen:,} picked" if len(designs) > chosen else ""
+    served = [name for name, spec in run.space.workloads.items() if spec.phase == "serve"]
+    left_out = f" Served traces are not drawn: {', '.join(served)}." if served else ""
+    return f"""<section id="depth">
+<div class="controls"><h2>A design in depth</h2>
+<label>design A <select id="depth-design"></select></label>
+<label>compare with B <select id="depth-versus"></select></label></div>
+<p class="quiet">{escape(said)}, simulated again at {escape(run.stages[-1].fidelity)} fidelity; they have a white dot
+in the plot above. Click one there, or choose it here; shift-click sets any design beside it.{escape(left_out)}</p>
+<div id="depth-body"></div>
+<p class="quiet">Timelines are Chrome traces: save one and open it in Perfetto (ui.perfetto.dev; the file stays on your
+machine) or, without a network, in the browser's own chrome://tracing.</p>
+</section>"""
 
 
 def _cards(run: ExploredRun) -> str:

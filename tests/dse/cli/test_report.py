@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from dse.cli.entry import run
+from dse.evaluate.design import base_system
+from dse.reports.chrome_trace import validate_trace
 from tests.dse.explore.spaces import small_space
 
 
@@ -34,7 +38,8 @@ def test_figures_and_document(folder: Path, tmp_path: Path, capsys: pytest.Captu
     found = json.loads(capsys.readouterr().out)
     assert found["report"] == str(page)
     assert page.exists()
-    names = ["front.png", "front.svg", "sensitivity.png", "sensitivity.svg"]
+    kinds = ("designs-area", "designs-costed-parts", "designs-energy-decode", "designs-time-decode")
+    names = sorted(f"{name}.{end}" for name in (*kinds, "front", "sensitivity") for end in ("png", "svg"))
     assert sorted(file.name for file in figures.iterdir()) == names
     assert sorted(Path(file).name for file in found["figures"]) == names
     kept = json.loads((folder / "summary.json").read_text())
@@ -45,6 +50,42 @@ def test_figures_and_document(folder: Path, tmp_path: Path, capsys: pytest.Captu
         assert sum(effect["share"] for effect in each["effects"]) + each["rest"] == pytest.approx(1)
 
 
+def test_designs_in_depth(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    front = json.loads((folder / "summary.json").read_text())["front"]
+    picked, traces, page = front[0]["ordinal"], tmp_path / "traces", tmp_path / "page.html"
+    arguments = ["--in-depth", "0", "--design", str(picked), "--traces", str(traces), "--out", str(page)]
+    assert run(["report", str(folder), *arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["in_depth"] == [picked]
+    [trace] = traces.iterdir()
+    assert trace.name == f"design-{picked}-decode.trace.json.gz"
+    validate_trace(json.loads(gzip.decompress(trace.read_bytes())))
+    assert run(["report", str(folder), "--in-depth", "0", "--out", str(page), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["in_depth"] == []
+    assert "Two designs side by side" in page.read_text()
+
+
+def test_a_run_whose_machine_is_gone_has_its_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the store knows is shown; what needs the machine's file is left out, and said to be once."""
+    own = tmp_path / "own"
+    own.mkdir()
+    space = small_space(own)
+    machine = own / "machine.yaml"
+    machine.write_text((files("hw.spec.presets") / "edge-npu.yaml").read_text())
+    file = own / "small-space.yaml"
+    file.write_text(file.read_text().replace("system: edge-npu", "system: machine.yaml"))
+    assert run(["explore", str(file), "--budget", "60", "--out", str(tmp_path / "runs"), "--json"]) == 0
+    machine.unlink()
+    base_system.cache_clear()
+    [made] = (tmp_path / "runs").iterdir()
+    capsys.readouterr()
+    assert run(["report", str(made)]) == 0
+    said = capsys.readouterr().err
+    assert "not shown in depth" in said
+    assert said.count("machine.yaml") == 1
+    assert "Two designs side by side" in (made / "report.html").read_text()
+    assert space.name in (made / "report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -52,6 +93,9 @@ def test_figures_and_document(folder: Path, tmp_path: Path, capsys: pytest.Captu
         (["RUN", "--out", "page.txt"], "a file name that ends in .html"),
         (["RUN", "--out", "no/where/page.html"], "its folder does not exist"),
         (["RUN", "--figures", "RUN/inputs.json"], "a folder to put figures into"),
+        (["RUN", "--traces", "RUN/inputs.json"], "a folder to put timelines into"),
+        (["RUN", "--design", "100000"], "design 100,000 was not simulated in this run"),
+        (["RUN", "--in-depth", "-1"], "0 or more"),
     ],
 )
 def test_refusals_are_one_sentence(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from dse.evaluate.many import evaluate_many
-from dse.explore.compare import Truth, compare_engines, proposals_of, truth_of
+from dse.evaluate.outcomes import Outcomes
+from dse.explore.compare import Truth, compare_engines, proposals_of, require_sweep, truth_of
 from dse.explore.front import scores
+from dse.explore.pool import InProcess
 from dse.space.codec import Codec
 from dse.space.parameter import Parameter
+from dse.space.space import load_space
 from tests.dse.explore.spaces import small_space
 from tests.dse.explore.toys import accelerator
-from workloads.errors import InputError
+from workloads.errors import InfeasibleError, InputError
 
 
 def line() -> Truth:
@@ -59,6 +64,40 @@ def test_the_truth_is_every_design_evaluated(tmp_path: Path) -> None:
     assert len(truth.ordinals) == space.codec.size == told[-1]
     some = truth.ordinals[[200, 3, 77]]
     np.testing.assert_array_equal(truth.of(some), scores(space, evaluate_many(space, some)))
+
+
+def test_the_truth_is_the_same_whoever_evaluates(tmp_path: Path) -> None:
+    space = small_space(tmp_path)
+
+    class Backwards(InProcess):
+        def run(self, ordinals: NDArray[np.int64], fidelity: str) -> Iterator[Outcomes]:
+            for part in np.array_split(ordinals, 7)[::-1]:
+                yield from super().run(part, fidelity)
+
+    here, there = truth_of(space), truth_of(space, None, Backwards(space))
+    np.testing.assert_array_equal(here.ordinals, there.ordinals)
+    np.testing.assert_array_equal(here.found, there.found)
+
+
+def test_seeds_are_told_as_they_end() -> None:
+    told: list[tuple[str, int]] = []
+    compare_engines(line(), ["random", "exhaustive"], [2], [4, 5], progress=lambda *what: told.append(what))
+    assert told == [("random", 1), ("random", 2), ("exhaustive", 1), ("exhaustive", 2)]
+
+
+def test_what_takes_too_long_is_refused_with_its_size(tmp_path: Path) -> None:
+    space = small_space(tmp_path)
+    require_sweep(space)
+    with pytest.raises(InfeasibleError, match=r"all 378 designs of small are simulated: needs .* s, has 0 s"):
+        require_sweep(space, most_s=0.0)
+    file = tmp_path / "small-space.yaml"
+    file.write_text(
+        file.read_text().replace("log: [256, 16384, 7]", "range: [1024, 16384, 1]").replace("GB/s, 9]", "GB/s, 9999]")
+    )
+    huge = load_space(file)
+    # 15,361 x 9,999 x 3 x 2, of which none is simulated.
+    with pytest.raises(InfeasibleError, match=r"all 921,567,834 designs .* needs 9.21568e\+08 designs, has 5e\+07"):
+        require_sweep(huge)
 
 
 def test_what_cannot_be_compared_is_said() -> None:

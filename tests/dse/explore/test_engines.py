@@ -127,6 +127,16 @@ def test_a_stopped_run_proposes_what_it_would_have(tmp_path: Path, engine: str) 
     assert evaluated["stopped"] + evaluated["stopped again"] == evaluated["whole"]
 
 
+@pytest.mark.parametrize("engine", ["exhaustive", "sobol"])
+def test_batches_propose_what_one_would(engine: str) -> None:
+    codec = Codec({"a": Parameter(choices=list(range(100))), "b": Parameter(choices=list(range(80)))})
+    whole = ENGINES[engine](codec, 3, 2).ask(3000)
+    assert len(whole) == 3000
+    in_parts = ENGINES[engine](codec, 3, 2)
+    batches = [1, 7, 500, 16, 2476]
+    np.testing.assert_array_equal(np.concatenate([in_parts.ask(count) for count in batches]), whole)
+
+
 def test_engines_that_learn_find_more_than_chance() -> None:
     # On a toy of the same kind and size, published engines were measured before: random .973 of the true hypervolume
     # at 1,000 designs, NSGA-II .993, which is three quarters of what random leaves. A third is asked for here.

@@ -117,7 +117,7 @@ def test_shards_are_the_whole(
     has the summary of one that did it all."""
     monkeypatch.setattr(run_module, "_BLOCK", 40)  # shards go on across blocks
     space = small_space(tmp_path)
-    options = Exploration(engine, budget, fidelities, promote=0.2, seed=2)
+    options = Exploration(engine, budget, fidelities, promote=0.2, waves=1, seed=2)
     whole, evaluated = summary_of(space, tmp_path / "whole.sqlite", InProcess(space), options)
     asked: list[list[int]] = []
     for place in (1, 2, 3):
@@ -270,6 +270,8 @@ def test_a_store_of_another_space_is_refused(tmp_path: Path) -> None:
         ({"shard": (0, 2)}, "--shard"),
         ({"shard": (3, 2)}, "--shard"),
         ({"engine": "nsga2", "shard": (1, 2)}, "--shard"),
+        ({"fidelities": ("roofline", "mapped"), "shard": (1, 2)}, "--shard"),
+        ({"waves": 0}, "--waves"),
     ],
 )
 def test_options_are_checked(changes: dict[str, Any], field: str) -> None:

@@ -66,3 +66,14 @@ def test_broken_files_are_said(tmp_path: Path, old: str, new: str, field: str, l
     assert caught.value.file is not None
     if line is not None:
         assert caught.value.line == line
+
+
+def test_a_copy_with_other_fields_has_another_fingerprint(tmp_path: Path) -> None:
+    found = space(tmp_path)
+    before = found.fingerprint, found.codec.size
+    fewer = {name: parameter for name, parameter in found.parameters.items() if name != "macs"}
+    copied = found.model_copy(update={"parameters": fewer, "sets": {}, "quantities": {}, "constraints": []})
+    assert copied.fingerprint != before[0]
+    assert copied.codec.size == 3  # bf16, and int4 with two groups
+    assert (found.fingerprint, found.codec.size) == before
+    assert found.model_copy().fingerprint == before[0]

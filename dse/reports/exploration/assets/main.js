@@ -35,6 +35,7 @@ const fillControls = () => {
   stages.parentElement.hidden = DATA.stages.length < 2;
   choose("stage", DATA.stages.map((each, at) => [at, `${each.fidelity} (${each.proposed.toLocaleString("en")})`]), state.stage, (at) => {
     Object.assign(state, { stage: Number(at), hover: -1, pinned: -1, chips: {}, ranges: {} });
+    depth.versus = -1;
     fillControls();
   });
   fillChips();
@@ -105,6 +106,7 @@ const update = () => {
   drawDetail();
   drawCounts();
   showChips();
+  drawDepth();
 };
 
 const hoverOver = (design) => {
@@ -121,6 +123,7 @@ const pin = (design) => {
   drawDetail();
   drawParallel();
   drawTable();
+  drawDepth();
 };
 
 const reset = () => {
@@ -138,10 +141,13 @@ const watchScatter = () => {
   canvas.addEventListener("pointerleave", () => hoverOver(-1));
   canvas.addEventListener("click", (event) => {
     const design = at(event);
-    if (design >= 0) pin(design);
+    if (design < 0) return;
+    if (event.shiftKey) compareWith(stage().ordinals[design]);
+    else pin(design);
   });
 };
 
+openLinked();
 fillControls();
 watchScatter();
 watchParallel();

@@ -46,6 +46,11 @@ const drawScatter = () => {
     context.lineWidth = 1.2;
     context.strokeStyle = "#202020";
     context.stroke();
+    if (!DRAWN.has(stage().ordinals[design])) continue;
+    context.beginPath();
+    context.arc(px, py, 1.7, 0, 7);
+    context.fillStyle = "#fff";
+    context.fill();
   }
   if (!scatter.points.length) {
     context.fillStyle = "#5f5f5f";
@@ -148,9 +153,14 @@ const nearest = (px, py) => {
 const drawMarks = () => {
   const canvas = document.getElementById("marks");
   const { context } = fitted(canvas, document.getElementById("scatter").clientHeight);
-  for (const [design, colour] of [[state.pinned, "#202020"], [state.hover, "#D55E00"]]) {
+  const compared = depth.versus >= 0 ? [[placeOf(depthOrdinal()), "#202020", "A"], [placeOf(depth.versus), "#202020", "B"]] : [];
+  for (const [design, colour, letter] of [...compared, [state.pinned, "#202020"], [state.hover, "#D55E00"]]) {
     const point = scatter.points.find((each) => each[2] === design);
     if (!point) continue;
+    if (letter) {
+      context.font = "600 13px system-ui, sans-serif";
+      write(context, letter, point[0] + 10, point[1] - 7, "left", colour);
+    }
     context.beginPath();
     context.arc(point[0], point[1], 8, 0, 7);
     context.strokeStyle = colour;

@@ -94,7 +94,7 @@ const drawDetail = () => {
   const panel = document.getElementById("detail");
   const design = state.hover >= 0 ? state.hover : state.pinned;
   if (design < 0) {
-    panel.replaceChildren(element("p", { class: "quiet" }, "Point at a design to see it here; click to keep it."), ...OBJECTIVES.flatMap(bestOf));
+    panel.replaceChildren(element("p", { class: "quiet" }, "Point at a design to see it here; click to keep it, then shift-click another to compare the two."), ...OBJECTIVES.flatMap(bestOf));
     return;
   }
   const here = stage();

@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 
+from dse.reports.exploration.depth import chosen_designs, in_depth
 from dse.reports.exploration.page import exploration_page
 from dse.reports.exploration.run import read_run
+from dse.reports.summary import tier_uses
+from dse.reports.units_text import seconds_text
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -40,6 +43,17 @@ def test_names_from_outside_are_text(random_run: Path) -> None:
     text = exploration_page(type(run)(space, run.options, run.stages, run.random, run.summary))
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in text
+
+
+def test_a_page_with_designs_in_depth(random_run: Path) -> None:
+    run = read_run(random_run)
+    chosen = chosen_designs(run, 3)
+    text = exploration_page(run, in_depth(run, chosen)[0])
+    assert not re.search(r"https?://|<link|@import|url\(|\bsrc=", text)
+    assert "A design in depth" in text
+    assert f"3 of the {len(run.summary['front'])} designs of the front" in text
+    assert "Two designs side by side" in exploration_page(run)
+    assert text == exploration_page(run, in_depth(run, chosen)[0])
 
 
 def in_a_browser(page: Path, tmp_path: Path) -> dict[str, Any]:
@@ -82,7 +96,44 @@ def test_the_page_in_a_browser(name: str, request: pytest.FixtureRequest, tmp_pa
         assert 0 < found[kind]["shown"] == found[kind]["expected"] < found["shown"]
     assert found["reset"] == found["shown"]
     assert found["sorted"] == [True, True]
+    second = summary["front"][1]
+    assert f"A: {best['ordinal']:,} B: {second['ordinal']:,} B / A" in found["side"]  # click, then shift-click
     assert found["overflow"] <= 0  # the page is no wider than its window
+
+
+def test_a_design_in_depth_in_a_browser(whole_run: Path, tmp_path: Path) -> None:
+    """The first design stands there; a click on another one shows that one, a choice beside it compares the two."""
+    run = read_run(whole_run)
+    beaten = int(run.stages[0].outcomes.take(run.stages[0].outcomes.metrics["latency_s"] > 0).ordinals[0])
+    designs, _ = in_depth(run, chosen_designs(run, 4, [beaten]))
+    page = tmp_path / "report.html"
+    page.write_text(exploration_page(run, designs, [beaten]), encoding="utf-8")
+    found = in_a_browser(page, tmp_path)["depth"]
+    for shown, each in ((found["first"], designs[0]), (found["clicked"], designs[-1])):
+        [result] = each.results.values()
+        assert shown["chosen"] == str(each.ordinal)
+        assert f"decode: {seconds_text(result.latency_s)} " in shown["text"]
+        assert "Llama-3.2-1B, decode, batch 4, context 1,024" in shown["text"]
+        # Time and energy fill their bars; memory fills as much of its bar as of its tier.
+        time, memory, energy, area, _ = shown["bars"]
+        assert [time, energy, area] == pytest.approx([100, 100, 100], abs=0.01)
+        [use] = tier_uses(result)
+        assert memory == pytest.approx(100 * use.share, rel=1e-3)
+    assert all(link.startswith("data:application/gzip;base64,H4sI") for link in found["traces"])  # gzip's first bytes
+    assert "bound by" in found["operation"]
+    first, last = designs[0].ordinal, designs[-1].ordinal
+    assert found["compared"]["with"] == str(first)
+    assert f"A: {last:,} B: {first:,} B / A" in found["compared"]["text"]
+    assert found["compared"]["roofs"] == 2
+    assert found["overflow"] <= 0
+    assert found["clipped"] == 0
+    ordinal, said = found["undrawn"]
+    assert ordinal not in {each.ordinal for each in designs}
+    assert f"Design {ordinal:,} was not looked at in depth" in said
+    assert f"--design {ordinal}" in said
+    assert f"B: {ordinal:,}" in found["beside"]["table"]  # compared all the same, with only the first one drawn
+    assert found["beside"]["roofs"] == 1
+    assert found["alone"] == 0
 
 
 @pytest.mark.slow
@@ -91,6 +142,7 @@ def test_ten_thousand_designs_open_in_two_seconds(tmp_path: Path) -> None:
 
     assert run(["explore", "llama-8b-accelerator", "--budget", "10000", "--out", str(tmp_path), "--json"]) == 0
     page = tmp_path / "report.html"
-    page.write_text(exploration_page(read_run(next(tmp_path.glob("llama*")))), encoding="utf-8")
+    explored = read_run(next(tmp_path.glob("llama*")))
+    page.write_text(exploration_page(explored, in_depth(explored, chosen_designs(explored))[0]), encoding="utf-8")
     assert page.stat().st_size < 3e6
     assert in_a_browser(page, tmp_path)["opened_ms"] < 2000
