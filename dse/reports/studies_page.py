@@ -9,7 +9,7 @@ from dse.reports.figures.study import value_text
 from studies.frame.rows import STEPS, Row, counts_text, within
 from studies.frame.study import Study
 
-__all__ = ["studies_page"]
+__all__ = ["studies_page", "study_section"]
 
 _HEAD = """\
 # Published systems, rebuilt
@@ -27,7 +27,7 @@ def studies_page(studies: Mapping[str, Study], found: Mapping[str, Sequence[Row]
     """The page as Markdown; figures lie in ``figures/study-NAME.svg`` beside it."""
     lines = _overview(studies, found)
     for name, study in studies.items():
-        lines += _section(name, study, found[name])
+        lines += study_section(name, study, found[name])
     return _HEAD + "\n".join(lines) + "\n"
 
 
@@ -53,7 +53,8 @@ def _anchor(title: str) -> str:
     return kept.replace(" ", "-")
 
 
-def _section(name: str, study: Study, rows: Sequence[Row]) -> list[str]:
+def study_section(name: str, study: Study, rows: Sequence[Row]) -> list[str]:
+    """Lines of one study's section."""
     predicted = [row for row in rows if not row.calibrates]
     return [
         f"## {study.title}",
