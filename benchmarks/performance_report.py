@@ -1,4 +1,4 @@
-"""The mapper's timings as lines, as a report and as a figure."""
+"""The mapper's and the exploration's timings as lines, as a report and as a figure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attention_io
 
 from dse.reports.sections import with_part
 
-__all__ = ["HEADING", "Timing", "line", "write"]
+if TYPE_CHECKING:
+    from exploration import Found, Rate
+
+__all__ = ["HEADING", "Timing", "exploration_text", "line", "write", "write_exploration"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,21 @@ doubles the passes over K and V; the quarter of the buffer that power-of-two til
 ![Words moved against the buffer](figures/attention-io.png)
 
 """
+
+EXPLORATION = """# Speed of exploration
+
+Designs per second of processor time on one core, each sweep after one design that loads compiled code, nothing known
+before. Python {python} on two shared cores: figures vary by a quarter.
+Regenerate with `uv run python benchmarks/exploration.py --report reports/performance.md`.
+
+{rates}
+Of the space swept at mapped fidelity the true front is known ({front} of {designs:,} designs). Below, what runs of
+roofline then mapped fidelity find of its hypervolume (least, mean and largest over seeds), and at what cost: designs
+simulated at mapped fidelity, and seconds of processor time of the first run in waves, with everything, as shares of
+what the whole space takes. Waves learn from those before them which designs the roofline misjudges
+(`dse/explore/promotion.py`); the roofline's fronts alone promote the wrong ones where it does not see what decides.
+
+{found}"""
 
 
 def _cells(found: Timing) -> tuple[str, ...]:
@@ -144,6 +163,31 @@ def _attention(points: tuple[list[attention_io.Point], ...]) -> str:
         n=attention_io.N, d=attention_io.WIDTH, above=attention_io.slope(above), below=attention_io.slope(below)
     )
     return text + _table(("S, words", "words moved", "of these scale", "bound", "moved / bound", "gap"), rows, 0)
+
+
+def exploration_text(rates: Sequence[Rate], found: Sequence[Found], front: int) -> str:
+    """The exploration's part of the report."""
+    rows = [(r.space, r.fidelity, f"{r.designs:,}", f"{r.cpu_s:,.1f}", f"{r.per_s:,.3g}") for r in rates]
+    shares = [
+        (
+            f.rule, f"{f.designs:.1%}", *(f"{value:.4f}" for value in (f.least, f.mean, f.most)),
+            "-" if f.cost is None else f"{f.cost:.1%}",
+        )
+        for f in found
+    ]  # fmt: skip
+    return EXPLORATION.format(
+        python=platform.python_version(),
+        rates=_table(("space", "fidelity", "designs", "CPU s", "designs per s"), rows, 2),
+        front=front,
+        designs=rates[-1].designs,
+        found=_table(("what goes on", "designs", "least", "mean", "most", "CPU s"), shares, 1),
+    )
+
+
+def write_exploration(file: Path, rates: Sequence[Rate], found: Sequence[Found], front: int) -> None:
+    """The exploration's part of the report in ``file``."""
+    before = file.read_text(encoding="utf-8") if file.exists() else ""
+    file.write_text(with_part(before, exploration_text(rates, found, front)), encoding="utf-8")
 
 
 def _table(heading: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:

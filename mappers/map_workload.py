@@ -11,6 +11,7 @@ as in the roofline. Operations without a contraction stream each operand once, r
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from mappers.kernels.constants import Entry
 
 __all__ = ["FIDELITIES", "OpMapper", "OpMapping", "map_workload", "op_mapper", "op_problem"]
+__all__ += ["searched"]
 
 FIDELITIES = ("roofline", "mapped", "kernel")
 """How deep an operation's cost is modelled."""
@@ -102,11 +104,36 @@ class OpMapper:
         if key in self.results:
             self.hits += 1
             return self.results[key]
-        from mappers.search import search  # compiles on import; the roofline does without
-
-        found = search(problem, machine, objective=self.objective, should_stop=self.should_stop)
+        found = searched(problem, machine, self.objective, self.should_stop)
         self.results[key] = found
         return found
+
+
+_searched: OrderedDict[tuple[CascadeProblem, str, str], SearchResult] = OrderedDict()
+_MOST_SEARCHED = 1024
+"""Results kept, of some 10 KB each: enough for neighbours in a sweep of designs."""
+
+
+def searched(
+    problem: CascadeProblem,
+    machine: Hierarchy,
+    objective: Objective = "latency",
+    should_stop: Callable[[], bool] | None = None,
+) -> SearchResult:
+    """`mappers.search.search`, which is not asked twice in this process: designs that differ elsewhere (capacity of the
+    home, formats of other tensors) share their mappings. What could be stopped early is not kept."""
+    from mappers.search import search  # compiles on import; the roofline does without
+
+    if should_stop is not None:
+        return search(problem, machine, objective=objective, should_stop=should_stop)
+    key = problem, machine.model_dump_json(by_alias=True), objective
+    if key in _searched:
+        _searched.move_to_end(key)
+        return _searched[key]
+    found = _searched[key] = search(problem, machine, objective=objective)
+    if len(_searched) > _MOST_SEARCHED:
+        _searched.popitem(last=False)
+    return found
 
 
 def map_workload(

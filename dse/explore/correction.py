@@ -4,7 +4,8 @@ A deeper model is taken as a multiple of the shallower one, and the logarithm of
 (Kennedy and O'Hagan, Biometrika 87(1), 2000, who add one to a constant multiple). It runs over the design's parameters
 and over what bounds the design at the shallower fidelity: designs alike in these are corrected alike. Its length
 scales, one for each parameter, are those of the largest likelihood on a coarse grid, so that parameters without a say
-drop out; nothing is set by hand for one space.
+drop out; nothing is set by hand for one space. What is expected is put better by one standard deviation, so that
+designs of which little is known are looked at too (Srinivas et al., ICML 2010, who choose by such bounds).
 """
 
 from __future__ import annotations
@@ -62,12 +63,17 @@ def _marks(which: NDArray[np.int64], count: int) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Correction:
-    """One Gaussian process: inputs and length scales, what was seen as ``weights`` on the kernel, and its mean."""
+    """One Gaussian process: inputs and length scales, what was seen as ``weights`` on the kernel, and its mean.
+
+    ``inverse`` of the kernel and ``variance`` say how far from it a design may be; None where nothing varies.
+    """
 
     inputs: Features
     scales: tuple[float, ...]
     weights: NDArray[np.float64]
     mean: float
+    inverse: NDArray[np.float64] | None = None
+    variance: float = 0.0
 
     def at(self, features: Features) -> NDArray[np.float64]:
         """What is to be expected of other designs."""
@@ -79,6 +85,19 @@ class Correction:
             part = tuple(column[start : start + _BLOCK] for column in features)
             found[start : start + _BLOCK] += _kernel(_distances(part, self.inputs), self.scales) @ self.weights
         return found
+
+
+def _below(process: Correction, features: Features) -> NDArray[np.float64]:
+    """What to expect less its standard deviation: where little is known, much may be hoped for."""
+    found = process.at(features)
+    if process.inverse is None:
+        return found
+    for start in range(0, len(found), _BLOCK):
+        part = tuple(column[start : start + _BLOCK] for column in features)
+        near = _kernel(_distances(part, process.inputs), process.scales)
+        known = np.einsum("ij,jk,ik->i", near, process.inverse, near, optimize=True)
+        found[start : start + _BLOCK] -= np.sqrt(process.variance * np.maximum(1.0 - known, 0.0))
+    return found
 
 
 def learned(features: Features, values: NDArray[np.float64]) -> Correction:
@@ -99,7 +118,8 @@ def learned(features: Features, values: NDArray[np.float64]) -> Correction:
                     best, scales = found, tried
     kernel = _kernel(distances, scales) + _NOISE * np.eye(len(values))
     weights = np.linalg.solve(kernel, apart).astype(np.float64)
-    return Correction(features, tuple(scales), weights, mean)
+    variance = float(apart @ weights / len(values))
+    return Correction(features, tuple(scales), weights, mean, np.linalg.inv(kernel).astype(np.float64), variance)
 
 
 def _distances(one: Features, other: Features) -> list[NDArray[np.float64]]:
@@ -124,9 +144,12 @@ def _likelihood(distances: list[NDArray[np.float64]], scales: list[float], apart
 
 
 def corrected(shallow: Scores, deep: Scores, features: Features) -> Scores:
-    """What to expect of every design at the deeper fidelity: of rows of ``deep`` that are NaN (not judged yet) their
-    scores at the shallower one, corrected by what is learned from the others; infinity where what is learned says that
-    the design is more likely beyond a limit than within all."""
+    """What to expect of every design at the deeper fidelity.
+
+    Of rows of ``deep`` that are NaN (not judged yet) it is their scores at the shallower one, corrected by what is
+    learned from the others, less a standard deviation; infinity where what is learned says that the design is more
+    likely beyond a limit than within all.
+    """
     feasible = np.isfinite(shallow[:, 0])
     judged = feasible & ~np.isnan(deep[:, 0])
     found: Scores = np.where(judged[:, None], deep, shallow)
@@ -140,7 +163,7 @@ def corrected(shallow: Scores, deep: Scores, features: Features) -> Scores:
         before, after = shallow[known, objective], deep[known, objective]
         ratios = (before * after > 0).all()
         seen = np.log(after / before) if ratios else after - before
-        expected = learned(tuple(column[known] for column in features), seen).at(to_say)
+        expected = _below(learned(tuple(column[known] for column in features), seen), to_say)
         mine = shallow[asked, objective]
         found[asked, objective] = mine * np.exp(expected) if ratios else mine + expected
     if len(good) < judged.sum():

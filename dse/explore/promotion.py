@@ -8,6 +8,7 @@ wave after it takes the best by corrected scores, among those already judged.
 
 from __future__ import annotations
 
+import heapq
 import math
 
 import numpy as np
@@ -20,6 +21,9 @@ __all__ = ["WAVES", "best", "crowding", "first_wave", "front_ranks", "next_wave"
 
 WAVES = 5
 """Waves unless told otherwise: each is a fifth of what goes on."""
+
+_MOST_WEIGHED = 200
+"""Designs of a wave at most that are chosen by hypervolume: beyond, by crowding, which takes less time."""
 
 _LEAST = 8
 """Designs of a wave at least: fewer teach too little to correct by."""
@@ -84,7 +88,7 @@ def wave_sizes(found: Scores, share: float, waves: int) -> list[int]:
 def first_wave(found: Scores, count: int, seed: int) -> NDArray[np.int64]:
     """Places of ``count`` feasible designs: half of them the best, others drawn from the rest by ``seed``; sorted."""
     allowed = np.ones(len(found), dtype=np.bool_)
-    chosen = best(found, allowed, count - count // 2)
+    chosen = best(_spread(found), allowed, count - count // 2)
     allowed[chosen] = False
     left = np.flatnonzero(allowed & _feasible(found))
     drawn = np.random.default_rng([seed, 2]).choice(left, count - len(chosen), replace=False)
@@ -92,15 +96,56 @@ def first_wave(found: Scores, count: int, seed: int) -> NDArray[np.int64]:
 
 
 def next_wave(shallow: Scores, deep: Scores, features: Features, count: int) -> NDArray[np.int64]:
-    """Places of the ``count`` best of the designs not judged yet, whose rows of ``deep`` are NaN, by corrected scores,
-    among all; sorted. Of those that are thought to be beyond a limit some go on only where no others are left."""
-    found = corrected(shallow, deep, features)
+    """Places of the ``count`` best of the designs not judged yet, whose rows of ``deep`` are NaN; sorted.
+
+    By corrected scores, among all: those that widen the front's hypervolume most, then front after front. Of those
+    that are thought to be beyond a limit some go on only where no others are left.
+    """
+    found = _spread(corrected(shallow, deep, features))
     unknown = np.isnan(deep[:, 0])
-    chosen = best(found, unknown, count)
-    if len(chosen) < count:
+    chosen = _widest(found, unknown, count) if count <= _MOST_WEIGHED else best(found, unknown, count)
+    for scale in (found, _spread(shallow)):
         unknown[chosen] = False
-        chosen = np.concatenate([chosen, best(shallow, unknown, count - len(chosen))])
+        chosen = np.concatenate([chosen, best(scale, unknown, count - len(chosen))])
     return np.sort(chosen)
+
+
+def _widest(found: Scores, allowed: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
+    """Up to ``count`` of the ``allowed`` designs on the front, one by one that which adds most to the hypervolume of
+    those chosen and of the front's others. What a design adds only falls as others are chosen, so what it last added
+    is enough to pass over most of them."""
+    import moocore
+
+    front = np.flatnonzero(front_ranks(found) == 0)
+    feasible = found[_feasible(found)]
+    low, high = feasible.min(axis=0), feasible.max(axis=0)
+    worst = high + 0.1 * np.where(high > low, high - low, 1.0)
+    points = found[front[~allowed[front]]]
+    reached = float(moocore.hypervolume(points, ref=worst)) if len(points) else 0.0
+    waiting = [(-math.inf, at) for at in front[allowed[front]].tolist()]
+    chosen: list[int] = []
+    judged_at: dict[int, int] = {}
+    while waiting and len(chosen) < count:
+        gain, at = heapq.heappop(waiting)
+        if judged_at.get(at) == len(chosen):
+            chosen.append(at)
+            points = np.vstack([points, found[at]])
+            reached -= gain
+            continue
+        judged_at[at] = len(chosen)
+        added = float(moocore.hypervolume(np.vstack([points, found[at]]), ref=worst)) - reached
+        heapq.heappush(waiting, (-added, at))
+    return np.array(chosen, dtype=np.int64)
+
+
+def _spread(found: Scores) -> Scores:
+    """Scores on the scale on which hypervolumes are measured: logarithms of those that are above zero in all designs.
+    What dominates what stays as it is."""
+    result = found.copy()
+    for column in result.T:
+        if (column > 0).all():
+            np.log(column, out=column)
+    return result
 
 
 def _feasible(found: Scores) -> NDArray[np.bool_]:

@@ -75,7 +75,7 @@ class EinsumProblem:
         """Rank sizes by name."""
         return dict(self.sizes)
 
-    @property
+    @cached_property
     def ranks(self) -> tuple[str, ...]:
         """The ranks of the iteration space."""
         return tuple(rank for rank, _ in self.sizes)

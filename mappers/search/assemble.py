@@ -31,8 +31,8 @@ def assemble(problem: CascadeProblem, chosen: Sequence[Candidate], hierarchy: Hi
     homes: dict[str, _Frame] = {}
     for place, candidate in enumerate(chosen):
         einsum = problem.einsums[place]
-        on_chip = candidate.on_chip(einsum)
-        prefix = candidate.stores[: candidate.prefix]
+        on_chip = candidate.on_chip
+        prefix = candidate.head
         path = _enter(open_frames, prefix)
         by_tile = {frame.tile: index for index, frame in enumerate(path)}
         for store in prefix:
@@ -52,7 +52,7 @@ def assemble(problem: CascadeProblem, chosen: Sequence[Candidate], hierarchy: Hi
     seen: set[str] = set()
     for candidate, einsum in zip(chosen, problem.einsums, strict=True):
         for use in einsum.uses:
-            if use.tensor not in candidate.on_chip(einsum) and use.tensor not in seen:
+            if use.tensor not in candidate.on_chip and use.tensor not in seen:
                 seen.add(use.tensor)
                 nest.append(Store(outermost, use.tensor))
     nest += _frame_nest(root, (), frozenset(), problem, chosen)
@@ -107,7 +107,7 @@ def _frame_nest(
 def _einsum_nest(problem: EinsumProblem, candidate: Candidate, above: Tile, held: frozenset[Store]) -> Nest:
     nest: list[Node] = []
     tile = above
-    for store in candidate.stores[candidate.prefix :]:
+    for store in candidate.stores[len(candidate.head) :]:
         nest += _loops(tile, store.tile)
         node = Store(store.level, store.tensor)
         if node not in held:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +30,7 @@ Deal = tuple[tuple[tuple[str, int], ...], ...]
 """For each rank of a tensor's axes, the dimensions below the root that it is dealt over, with their factors."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoreAt:
+class StoreAt(NamedTuple):
     """A store in a nest: a level, a tensor, the tiles left by the loops above, and the bits of one instance's share."""
 
     level: str
@@ -39,25 +39,34 @@ class StoreAt:
     bits: float
 
 
-@dataclass(frozen=True)
-class Candidate:
+_Stores: TypeAlias = tuple[StoreAt, ...]
+
+
+class Candidate(NamedTuple):
     """One nest of an Einsum.
 
-    The first ``prefix`` stores end with the last intermediate that stays on chip; what follows is the Einsum's own.
-    ``own_bits`` is what those hold in the level below the root.
+    The stores of ``head`` end with the last intermediate that stays on chip; what follows is the Einsum's own.
+    ``own_bits`` is what those hold in the level below the root. Of thousands of candidates one is chosen, so only the
+    chosen one's other stores are worked out: ``origin`` is what the enumeration left, and the Einsum it enumerated.
+    ``on_chip`` are the tensors that never visit the root.
     """
 
     energy_j: float
     latency_s: float
     own_bits: float
-    prefix: int
-    stores: tuple[StoreAt, ...]
+    head: tuple[StoreAt, ...]
     placement: Placement
     lanes: tuple[Lane, ...]
+    on_chip: frozenset[str]
+    origin: tuple[EinsumProblem, _Row]
+    rename: Callable[[StoreAt], StoreAt] | None = None
 
-    def on_chip(self, problem: EinsumProblem) -> frozenset[str]:
-        """The tensors that never visit the root."""
-        return self.placement.on_chip(problem)
+    @property
+    def stores(self) -> tuple[StoreAt, ...]:
+        """All stores of the nest, outermost first."""
+        problem, row = self.origin
+        found = _stores(problem, row.choice, row.nodes[: len(row.choice.tables.node_tensor)], row.options)
+        return found if self.rename is None else tuple(map(self.rename, found))
 
     def deal(self, use: TensorUse) -> Deal:
         """How the tensor is dealt over the instances of the level below the root."""
@@ -66,9 +75,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Configuration:
-    """A placement with a spreading, as tables."""
+    """A placement with a spreading, as tables. ``on_chip`` are the tensors that never visit the root."""
 
     placement: Placement
+    on_chip: frozenset[str]
     lanes: tuple[Lane, ...]
     tables: Tables
     sizes: NDArray[np.float64]
@@ -102,7 +112,7 @@ def configurations(
                 )
             )  # fmt: skip
             key += repr([_deal(use, lanes) for use in problem.uses if use.tensor in on_chip]).encode()
-            found.setdefault(key, Configuration(placement, lanes, tables, sizes, shared, _floor(tables)))
+            found.setdefault(key, Configuration(placement, on_chip, lanes, tables, sizes, shared, _floor(tables)))
     return tuple(found.values())
 
 
@@ -133,9 +143,9 @@ def best_nest(
         if len(values) == 0:
             continue
         last = values[-1]
-        row = _Row(
-            float(last[0]), float(last[1]), float(last[2]), (), 0.0, choice, int(prefix[-1]), nodes[-1], options[-1]
-        )
+        head = _stores(problem, choice, nodes[-1, : int(prefix[-1])], options[-1])
+        energy_j, latency_s, own_bits = last.tolist()
+        row = _Row(energy_j, latency_s, own_bits, own_bits, head, (), choice, nodes[-1], options[-1])
         found = _candidate(problem, row)
         reached = goal.measure(found.energy_j, found.latency_s)
         if best is None or reached < bound:
@@ -161,13 +171,13 @@ def shared_nests(
     turns true, what was found so far comes back.
     """
     evaluated = 0
-    groups: dict[bytes, list[_Row]] = {}
+    groups: dict[tuple[tuple[tuple[str, Tile], ...], bytes], list[_Row]] = {}
     whole = np.array([rank in batch for rank in problem.ranks], dtype=np.bool_)
     for choice in choices:
         if goal.measure(*choice.floor)[0] > bound * (1 + 1e-12):
             continue
         start = _start(problem, choice, batch)
-        on_chip = [use for use in problem.uses if use.tensor in choice.placement.on_chip(problem)]
+        on_chip = [use for use in problem.uses if use.tensor in choice.on_chip]
         if start is None or any(_copied(use, choice.lanes) for use in on_chip):
             continue  # an intermediate is whole and single where one Einsum leaves it for the other
         deals = repr([_deal(use, choice.lanes) for use in on_chip]).encode()
@@ -179,35 +189,42 @@ def shared_nests(
             allowed=_codes(problem, choice, tiles),
         )  # fmt: skip
         evaluated += count
-        t = choice.tables
-        extents = np.ones(t.pieces.shape, dtype=np.int64)
-        for r, each in enumerate(t.tiles):
-            extents[r, : len(each)] = each
-        where = extents[np.arange(len(problem.ranks)), options.astype(np.int64)]  # [row, depth, r]
-        for i in range(len(values)):
-            head = nodes[i, : prefix[i]]
-            common = choice.shared[head]
-            key = t.node_tensor[head[common]].tobytes() + where[i, : prefix[i]][common].tobytes() + deals
-            row = _Row(float(values[i, 0]), float(values[i, 1]), float(values[i, 2]), (), 0.0, choice, int(prefix[i]),
-                       nodes[i], options[i])  # fmt: skip
-            if not common.all():
-                row = _with_held(problem, row)
-            _insert(groups.setdefault(key, []), row)
-    rows = itertools.chain.from_iterable(groups.values())
-    return [_candidate(problem, row) for row in rows], evaluated
+        known: dict[Any, StoreAt] = {}
+        head, held, held_bits, group = (), (), 0.0, []  # type: _Stores, _Stores, float, list[_Row]
+        rows = zip(values.tolist(), prefix.tolist(), nodes, options, _new_heads(prefix, nodes, options), strict=True)
+        for (energy_j, latency_s, own_bits), length, mine, cuts_made, new in rows:
+            if new:
+                head = _stores(problem, choice, mine[:length], cuts_made, known)
+                kept = choice.shared[mine[:length]].tolist()
+                common = tuple((store.tensor, store.tile) for store, fused in zip(head, kept, strict=True) if fused)
+                held = tuple(store for store, fused in zip(head, kept, strict=True) if not fused)
+                held_bits = sum(store.bits for store in held)
+                group = groups.setdefault((common, deals), [])
+            _insert(
+                group, _Row(energy_j, latency_s, own_bits, own_bits + held_bits, head, held, choice, mine, cuts_made)
+            )
+    return [_candidate(problem, row) for row in itertools.chain.from_iterable(groups.values())], evaluated
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A nest as the enumeration left it. ``held`` are stores that stay while other Einsums run inside their loops."""
+def _new_heads(prefix: NDArray[np.int64], nodes: NDArray[np.int16], options: NDArray[np.int16]) -> Iterator[bool]:
+    """Of each nest, whether its shared stores are others than those of the nest before: these come in runs."""
+    inside = np.arange(nodes.shape[1]) < prefix[1:, None]
+    differ = (nodes[1:] != nodes[:-1]) | (options[1:] != options[:-1]).any(axis=2)
+    changed = (prefix[1:] != prefix[:-1]) | (differ & inside).any(axis=1)
+    return itertools.chain((True,) * min(len(prefix), 1), changed.tolist())
+
+
+class _Row(NamedTuple):
+    """A nest as the enumeration left it. ``held`` are the stores of its ``head`` that stay while other Einsums run
+    inside their loops; ``room`` is what they and its own stores take."""
 
     energy_j: float
     latency_s: float
     own_bits: float
+    room: float
+    head: tuple[StoreAt, ...]
     held: tuple[StoreAt, ...]
-    held_bits: float
     choice: Configuration
-    prefix: int
     nodes: NDArray[np.int16]
     options: NDArray[np.int16]
 
@@ -255,28 +272,25 @@ def _codes(
     return np.array(codes, dtype=np.int64), ranges, weight
 
 
-def _with_held(problem: EinsumProblem, row: _Row) -> _Row:
-    stores = _candidate(problem, row).stores[: row.prefix]
-    on_chip = row.choice.placement.on_chip(problem)
-    held = tuple(store for store in stores if store.tensor not in on_chip)
-    return replace(row, held=held, held_bits=sum(store.bits for store in held))
-
-
 def _insert(group: list[_Row], new: _Row) -> None:
+    """Keep ``new`` unless one kept is no worse in energy, latency and room; drop those it is no worse than.
+
+    What the better one holds for longer than itself must be among what the other holds so.
+    """
+    energy_j, latency_s, room = new.energy_j, new.latency_s, new.room
     for old in group:
-        if _dominates(old, new):
+        if old.energy_j <= energy_j and old.latency_s <= latency_s and old.room <= room and _among(old.held, new.held):
             return
-    group[:] = [old for old in group if not _dominates(new, old)]
+    group[:] = [
+        old
+        for old in group
+        if energy_j > old.energy_j or latency_s > old.latency_s or room > old.room or not _among(new.held, old.held)
+    ]
     group.append(new)
 
 
-def _dominates(one: _Row, two: _Row) -> bool:
-    """No worse in energy, latency and room: what it holds for longer than itself is among what the other holds so."""
-    if one.energy_j > two.energy_j or one.latency_s > two.latency_s:
-        return False
-    if one.own_bits + one.held_bits > two.own_bits + two.held_bits:
-        return False
-    return not one.held or all(store in two.held for store in one.held)
+def _among(some: tuple[StoreAt, ...], others: tuple[StoreAt, ...]) -> bool:
+    return not some or all(store in others for store in some)
 
 
 def _floor(tables: Tables) -> tuple[float, float]:
@@ -312,31 +326,55 @@ def _start(problem: EinsumProblem, choice: Configuration, batch: dict[str, int])
     return start
 
 
-def _candidate(problem: EinsumProblem, row: _Row) -> Candidate:
-    t, path = row.choice.tables, row.choice.placement.path
+def _stores(
+    problem: EinsumProblem,
+    choice: Configuration,
+    nodes: NDArray[np.int16],
+    options: NDArray[np.int16],
+    known: dict[Any, StoreAt] | None = None,
+) -> _Stores:
+    """The stores of ``nodes``, outermost first, each under loops that leave its ``options``; those ``known`` of the
+    same choice are not made again."""
+    known = {} if known is None else known
     stores = []
-    for depth in range(len(t.node_tensor)):
-        n = int(row.nodes[depth])
-        k, place = int(t.node_tensor[n]), int(t.node_level[n])
-        option = row.options[depth]
-        tile = tuple(
-            sorted(
-                (rank, t.tiles[r][option[r]])
-                for r, rank in enumerate(problem.ranks)
-                if t.tiles[r][option[r]] < problem.size[rank]
-            )
-        )
-        bits = t.bits[k]
-        for a in range(t.axis_rank.shape[1]):
-            span = 1.0
-            for side in range(2):
-                r = int(t.axis_rank[k, a, side])
-                if r >= 0:
-                    span += t.axis_step[k, a, side] * (t.extent[place, r, int(option[r])] - 1.0)
-            bits *= span
-        stores.append(StoreAt(path[place], problem.uses[k].tensor, tile, float(bits)))
+    for n, option in zip(nodes.tolist(), options, strict=False):
+        key = n, option.tobytes()
+        if key not in known:
+            known[key] = _store(problem, choice, n, option.tolist())
+        stores.append(known[key])
+    return tuple(stores)
+
+
+def _store(problem: EinsumProblem, choice: Configuration, n: int, option: list[int]) -> StoreAt:
+    t = choice.tables
+    k, place = int(t.node_tensor[n]), int(t.node_level[n])
+    cut = [
+        (rank, tiles[o])
+        for rank, tiles, o in zip(problem.ranks, t.tiles, option, strict=True)
+        if tiles[o] < problem.size[rank]
+    ]
+    bits = t.bits[k]
+    for a in range(t.axis_rank.shape[1]):
+        span = 1.0
+        for side in range(2):
+            r = int(t.axis_rank[k, a, side])
+            if r >= 0:
+                span += t.axis_step[k, a, side] * (t.extent[place, r, option[r]] - 1.0)
+        bits *= span
+    return StoreAt(choice.placement.path[place], problem.uses[k].tensor, tuple(sorted(cut)), float(bits))
+
+
+def _candidate(problem: EinsumProblem, row: _Row) -> Candidate:
+    choice = row.choice
     return Candidate(
-        row.energy_j, row.latency_s, row.own_bits, row.prefix, tuple(stores), row.choice.placement, row.choice.lanes
+        row.energy_j,
+        row.latency_s,
+        row.own_bits,
+        row.head,
+        choice.placement,
+        choice.lanes,
+        choice.on_chip,
+        (problem, row),
     )
 
 

@@ -13,8 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +24,7 @@ from mappers.search.einsum import Candidate, Deal, Tile
 __all__ = ["Frame", "Joined", "join", "merged_chain"]
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """Open loops that leave ``tile``; frame 0 has none.
 
     ``live`` are bits of intermediates stored here, ``peak`` the most that was needed inside the frame at any time,
@@ -39,8 +37,7 @@ class Frame:
     outer: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Alive:
+class _Alive(NamedTuple):
     frame: int
     bits: float
     deal: Deal = ()
@@ -49,8 +46,7 @@ class _Alive:
     away: bool = False  # passes through the root: here only as long as it is pending
 
 
-@dataclass(frozen=True)
-class Joined:
+class Joined(NamedTuple):
     """A mapping of the Einsums so far: totals, open frames, living tensors, and the nest chosen for each Einsum."""
 
     energy_j: float
@@ -88,15 +84,10 @@ def join(
     }
     for place in range(first, end):
         einsum = problem.einsums[place]
-        index: dict[tuple[tuple[str, Tile, Deal], ...], list[Candidate]] = {}
-        for candidate in candidates[place]:
-            on_chip = candidate.on_chip(einsum)
-            operands = [s for s in candidate.stores[: candidate.prefix] if s.tensor in on_chip]
-            known = [s for s in operands if s.tensor in inside and s.tensor != einsum.output.tensor]
-            key = tuple(sorted((s.tensor, s.tile, candidate.deal(einsum.by_tensor[s.tensor])) for s in known))
-            index.setdefault(key, []).append(candidate)
+        index = _by_operands(einsum, candidates[place], inside)
         names = {use.tensor for use in einsum.operands if use.intermediate}
         grown: dict[object, _Kept] = {}
+        least = (math.inf, math.inf)
         for state in states:
             if stop():
                 return None
@@ -107,10 +98,14 @@ def join(
             key = tuple(sorted((name, state.frames[what.frame].tile, what.deal) for name, what in used))
             for candidate in index.get(key, ()):
                 energy, latency = state.energy_j + candidate.energy_j, state.latency_s + candidate.latency_s
+                if place + 1 == end and rank(energy, latency) > least:
+                    continue  # nothing comes after it, so of what is kept only the best counts
                 if not admissible(energy, latency, place + 1):
                     continue
                 new = _extend(state, candidate, place, problem, last_use, capacity_bits)
                 if new is not None:
+                    if place + 1 == end:
+                        least = rank(energy, latency)
                     group = (tuple(frame.tile for frame in new.frames), new.alive)
                     kept = grown.setdefault(group, _Kept(lexical=sums))
                     kept.insert(new, rank(energy, latency) if sums else (energy, latency))
@@ -118,6 +113,25 @@ def join(
         if not states:
             return None
     return min(states, key=lambda state: rank(state.energy_j, state.latency_s))
+
+
+def _by_operands(
+    einsum: EinsumProblem, candidates: Sequence[Candidate], inside: Sequence[str]
+) -> dict[tuple[tuple[str, Tile, Deal], ...], list[Candidate]]:
+    """The candidates by what they read of the tensors ``inside`` on chip: each tensor, its tile and how it is dealt."""
+    found: dict[tuple[tuple[str, Tile, Deal], ...], list[Candidate]] = {}
+    lists: dict[tuple[object, ...], list[Candidate]] = {}
+    for candidate in candidates:
+        # Candidates share heads, of which there are few: what follows is worked out once for each.
+        alike = (id(candidate.head), candidate.placement.chains, candidate.lanes)
+        if alike not in lists:
+            on_chip = candidate.on_chip
+            known = [s for s in candidate.head if s.tensor in on_chip and s.tensor in inside]
+            known = [s for s in known if s.tensor != einsum.output.tensor]
+            key = tuple(sorted((s.tensor, s.tile, candidate.deal(einsum.by_tensor[s.tensor])) for s in known))
+            lists[alike] = found.setdefault(key, [])
+        lists[alike].append(candidate)
+    return found
 
 
 def _extend(
@@ -129,8 +143,8 @@ def _extend(
     capacity_bits: float,
 ) -> Joined | None:
     einsum = problem.einsums[place]
-    on_chip = candidate.on_chip(einsum)
-    prefix = candidate.stores[: candidate.prefix]
+    on_chip = candidate.on_chip
+    prefix = candidate.head
     deepest = prefix[-1].tile if prefix else ()
     if not _contains(state.frames[-1].tile, deepest):
         return None  # some living tensor's loops are open, and this Einsum does not run inside them
@@ -177,7 +191,7 @@ def _extend(
                 frames[what.frame] = _with_live(frames[what.frame], -what.bits)
                 del alive[use.tensor]
             else:
-                alive[use.tensor] = replace(what, dying=True)
+                alive[use.tensor] = what._replace(dying=True)
     deepest_live = max((what.frame for what in alive.values() if not what.dying and not what.away), default=0)
     for name, what in list(alive.items()):
         if what.frame >= deepest_live:
@@ -185,7 +199,7 @@ def _extend(
                 frames[what.frame] = _with_live(frames[what.frame], -what.bits)
                 del alive[name]
             elif what.pending:
-                alive[name] = replace(what, pending=False)
+                alive[name] = what._replace(pending=False)
     return Joined(
         state.energy_j + candidate.energy_j,
         state.latency_s + candidate.latency_s,

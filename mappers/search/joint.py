@@ -15,7 +15,7 @@ from mappers.search.goal import Floor, Goal, total
 from mappers.search.join import join
 from mappers.search.kernel import ANY
 from mappers.search.placement import units_for
-from mappers.search.shapes import Shape, named
+from mappers.search.shapes import Shape, namer
 from mappers.search.spreading import spreadings
 from mappers.search.work import Run, shared_of
 
@@ -130,7 +130,7 @@ class Joint:
             for places, (candidates, count) in zip(jobs.values(), self.run(shared_of, list(jobs)), strict=True):
                 self.evaluated += count
                 for place in places:
-                    found[place] = [named(c, self.shapes[place]) for c in candidates]
+                    found[place] = [*map(namer(self.shapes[place]), candidates)]
         for place, candidates in found.items():
             goal = replace(self.goal, rest=self._rest(place, place + 1))
             found[place] = [c for c in candidates if goal.measure(c.energy_j, c.latency_s)[0] <= bound * (1 + 1e-12)]
@@ -235,7 +235,7 @@ def _tiles_of(candidates: list[Candidate], tensor: str) -> frozenset[Tile]:
     """The tiles at which some candidate keeps ``tensor`` on chip."""
     return frozenset(
         store.tile
-        for candidate in candidates
-        for store in candidate.stores[: candidate.prefix]
+        for head in {id(candidate.head): candidate.head for candidate in candidates}.values()
+        for store in head
         if store.tensor == tensor
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from mappers.mapspace.constraints import Constraints
 from mappers.mapspace.problem import Axis, EinsumProblem
-from mappers.search.einsum import Candidate
+from mappers.search.einsum import Candidate, StoreAt
+from mappers.search.spreading import Lane
 
-__all__ = ["Key", "Shape", "named", "numbered"]
+__all__ = ["Key", "Shape", "named", "namer", "numbered"]
 
 Key: TypeAlias = tuple[EinsumProblem, Constraints]
 
@@ -59,15 +61,36 @@ def numbered(problem: EinsumProblem, constraints: Constraints) -> Shape:
     return Shape(plain, tensors, problem.ranks, mine)
 
 
-def named(candidate: Candidate, shape: Shape) -> Candidate:
-    """A candidate of the numbered problem in the names of the Einsum."""
+def namer(shape: Shape) -> Callable[[Candidate], Candidate]:
+    """What gives candidates of the numbered problem the names of the Einsum. Heads that are one tuple stay one."""
     rank = {f"r{index}": name for index, name in enumerate(shape.ranks)}
     tensor = {f"T{index}": name for index, name in enumerate(shape.tensors)}
-    return replace(
-        candidate,
-        stores=tuple(
-            replace(s, tensor=tensor[s.tensor], tile=tuple(sorted((rank[r], size) for r, size in s.tile)))
-            for s in candidate.stores
-        ),
-        lanes=tuple(replace(lane, rank=rank[lane.rank]) for lane in candidate.lanes),
-    )
+    stores: dict[StoreAt, StoreAt] = {}
+    heads: dict[int, tuple[StoreAt, ...]] = {}
+    lanes: dict[tuple[Lane, ...], tuple[Lane, ...]] = {}
+    on_chip: dict[frozenset[str], frozenset[str]] = {}
+
+    def store(s: StoreAt) -> StoreAt:
+        if s not in stores:
+            tile = sorted([(rank[r], size) for r, size in s.tile])
+            stores[s] = StoreAt(s.level, tensor[s.tensor], tuple(tile), s.bits)
+        return stores[s]
+
+    def candidate(c: Candidate) -> Candidate:
+        if id(c.head) not in heads:
+            heads[id(c.head)] = tuple(map(store, c.head))
+        if c.lanes not in lanes:
+            lanes[c.lanes] = tuple(replace(lane, rank=rank[lane.rank]) for lane in c.lanes)
+        if c.on_chip not in on_chip:
+            on_chip[c.on_chip] = frozenset(tensor[name] for name in c.on_chip)
+        head, resident = heads[id(c.head)], on_chip[c.on_chip]
+        return Candidate(
+            c.energy_j, c.latency_s, c.own_bits, head, c.placement, lanes[c.lanes], resident, c.origin, store
+        )
+
+    return candidate
+
+
+def named(candidate: Candidate, shape: Shape) -> Candidate:
+    """A candidate of the numbered problem in the names of the Einsum."""
+    return namer(shape)(candidate)

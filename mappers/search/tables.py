@@ -81,6 +81,28 @@ def tile_options(steps: int, imperfect: bool) -> tuple[tuple[int, ...], tuple[tu
     return tuple(every), tuple(cuts)
 
 
+@lru_cache(maxsize=4096)
+def _tiles(size: int, spread: int, imperfect: bool) -> tuple[int, ...]:
+    """Tiles in elements of a rank of ``size`` that is spread over ``spread`` lanes, largest first."""
+    return tuple(min(tile * spread, size) for tile in tile_options(-(-size // spread), imperfect)[0])
+
+
+@lru_cache(maxsize=4096)
+def _next_options(steps: int, imperfect: bool) -> tuple[Integers, Integers]:
+    """The places that each tile may be cut into, one tile's after the other's, and where each tile's end."""
+    _, cuts = tile_options(steps, imperfect)
+    return np.cumsum([len(each) for each in cuts]), np.array([place for each in cuts for place in each], dtype=np.int64)
+
+
+@lru_cache(maxsize=4096)
+def _active_lanes(size: int, spread: int, imperfect: bool, copies: int) -> Floats:
+    """`_active` for each tile of a rank."""
+    lengths = np.array(_tiles(size, spread, imperfect))
+    full, rest = np.divmod(size, lengths)
+    found: Floats = (full * np.minimum(lengths, copies) + np.minimum(rest, copies)).astype(np.float64)
+    return found
+
+
 def build_tables(
     problem: EinsumProblem,
     hierarchy: Hierarchy,
@@ -93,13 +115,9 @@ def build_tables(
     ranks, path = problem.ranks, placement.path
     spread = {rank: math.prod(lane.factor for lane in lanes if lane.rank == rank) for rank in ranks}
     steps = [-(-problem.size[rank] // spread[rank]) for rank in ranks]
-    options = [tile_options(count, imperfect) for count in steps]
-    most = max(len(tiles) for tiles, _ in options)
-    tiles = tuple(
-        tuple(min(tile * spread[rank], problem.size[rank]) for tile in tiles)
-        for rank, (tiles, _) in zip(ranks, options, strict=True)
-    )
-    counts = _Counts(problem, lanes, spread, options, most)
+    tiles = tuple(_tiles(problem.size[rank], spread[rank], imperfect) for rank in ranks)
+    most = max(map(len, tiles))
+    counts = _Counts(problem, lanes, spread, imperfect, most)
     nodes = [(k, place) for k, chain in enumerate(placement.chains) for place in chain[0 if chain[0] else 1 :]]
     resources = _resources(hierarchy, path)
     base = np.zeros(1 + len(resources) + 1)
@@ -159,12 +177,15 @@ def build_tables(
             for t, (rank, step) in enumerate(axis.terms[:2]):
                 axis_rank[k, a, t], axis_step[k, a, t] = ranks.index(rank), abs(step)
     next_start = np.zeros((len(ranks), most + 1), dtype=np.int64)
-    next_option: list[int] = []
-    for r, (_, cuts) in enumerate(options):
-        for o in range(most):
-            next_start[r, o] = len(next_option)
-            next_option.extend(cuts[o] if o < len(cuts) else ())
-        next_start[r, most] = len(next_option)
+    next_options = []
+    begun = 0
+    for r, count in enumerate(steps):
+        ends, cuts = _next_options(count, imperfect)
+        next_start[r, 0] = begun
+        next_start[r, 1 : len(ends) + 1] = begun + ends
+        begun += len(cuts)
+        next_start[r, len(ends) + 1 :] = begun
+        next_options.append(cuts)
     return Tables(
         placement, lanes, tiles,
         np.array([k for k, _ in nodes], dtype=np.int64),
@@ -177,7 +198,7 @@ def build_tables(
         np.array([float(use.elements(problem.size)) for use in problem.uses]),
         np.array([float(use.bits) for use in problem.uses]),
         np.array([_capacity_bits(hierarchy, name) for name in path]),
-        next_start, np.array(next_option, dtype=np.int64),
+        next_start, np.concatenate(next_options),
         _fixed(problem, placement, nodes, tiles, constraints),
         np.array([_stationary(problem, placement, k, place, constraints) for k, place in nodes], dtype=np.bool_),
     )  # fmt: skip
@@ -191,10 +212,10 @@ class _Counts:
         problem: EinsumProblem,
         lanes: Sequence[Lane],
         spread: dict[str, int],
-        options: Sequence[tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]],
+        imperfect: bool,
         most: int,
     ) -> None:
-        self.problem, self.lanes, self.spread, self.options, self.most = problem, lanes, spread, options, most
+        self.problem, self.lanes, self.spread, self.imperfect, self.most = problem, lanes, spread, imperfect, most
 
     def _copies(self, use: TensorUse, rank: str, reader: int, below: int) -> int:
         """Instances along ``rank`` that each move a copy: spread above the reader's level, or below without reuse."""
@@ -212,9 +233,8 @@ class _Counts:
                 continue
             size, spread = self.problem.size[rank], self.spread[rank]
             copies = self._copies(use, rank, reader, below)
-            for o, tile in enumerate(self.options[r][0]):
-                length = min(tile * spread, size)
-                found[r, o] = _active(size, length, copies)
+            counts = _active_lanes(size, spread, self.imperfect, copies)
+            found[r, : len(counts)] = counts
         return found
 
     def steps(self, use: TensorUse, level: int, unit: int) -> float:
@@ -270,19 +290,18 @@ def _extents(
     problem: EinsumProblem, lanes: Sequence[Lane], tiles: Sequence[Sequence[int]], levels: int, most: int
 ) -> Floats:
     found = np.ones((levels, len(tiles), most))
-    for place in range(levels):
-        for r, rank in enumerate(problem.ranks):
+    for r, rank in enumerate(problem.ranks):
+        each = np.array(tiles[r])
+        for place in range(levels):
             share = math.prod(lane.factor for lane in lanes if lane.rank == rank and lane.place <= place)
-            for o, tile in enumerate(tiles[r]):
-                found[place, r, o] = -(-tile // share)
+            found[place, r, : len(each)] = -(-each // share)
     return found
 
 
 def _pieces(problem: EinsumProblem, tiles: Sequence[Sequence[int]], most: int) -> Floats:
     found = np.ones((len(tiles), most))
     for r, rank in enumerate(problem.ranks):
-        for o, tile in enumerate(tiles[r]):
-            found[r, o] = -(-problem.size[rank] // tile)
+        found[r, : len(tiles[r])] = -(-problem.size[rank] // np.array(tiles[r]))
     return found
 
 

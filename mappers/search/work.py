@@ -32,7 +32,13 @@ def _choices(
     problem: EinsumProblem, machine: str, constraints: Constraints, imperfect: bool
 ) -> tuple[Configuration, ...]:
     """Configurations on the machine of that JSON text, kept for the next bound."""
-    return configurations(problem, Hierarchy.model_validate_json(machine), constraints, imperfect)
+    return configurations(problem, _machine(machine), constraints, imperfect)
+
+
+@lru_cache(maxsize=16)
+def _machine(text: str) -> Hierarchy:
+    """The machine of a JSON text, read once for all the Einsums of a cascade."""
+    return Hierarchy.model_validate_json(text)
 
 
 def best_of(
