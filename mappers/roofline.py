@@ -56,7 +56,7 @@ def roofline_op(op: Op, system: System, assign: Assign = fastest_engines) -> Map
         read_bytes=read_bytes,
         write_bytes=write_bytes,
         port_s=turns * (read_bytes / read_bandwidth + write_bytes / write_bandwidth),
-        overhead_s=max(system.engines[share].launch_overhead_s for share in work),
+        overhead_s=max(system.engines[share].launch_overhead_s for share in work) if op.launched else 0.0,
         inside_bytes=inside_bytes,
     )
 

@@ -17,8 +17,19 @@ from workloads.phases import Phase
 
 __all__ = ["Collective", "Layer", "Op", "Operand", "Role", "Run", "Step", "StoredTensor", "Work", "Workload"]
 
-Role = Literal["embedding", "attention", "feed_forward", "experts", "norm", "head", "kv_cache", "optimizer"]
-"""What a stored tensor is for; placement policies decide by role."""
+Role = Literal[
+    "embedding",
+    "attention",
+    "feed_forward",
+    "experts",
+    "norm",
+    "head",
+    "kv_cache",
+    "optimizer",
+    "activations",
+    "gradients",
+]
+"""What a stored tensor is for; placement policies decide by role. Activations are those kept for a backward pass."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +37,7 @@ class StoredTensor:
     """A tensor that outlives single operations: a weight, a KV cache, optimizer state. ``name`` is unique in its layer.
 
     ``shared_with`` names ("layer.tensor") a tensor that holds the same values, as tied embeddings do: then this one
-    takes no room of its own.
+    takes no room of its own. `Workload.origins` tells which repetition's tensor that is.
     """
 
     name: str
@@ -49,7 +60,8 @@ class Operand:
 
     ``symbol`` is the tensor's name in the cascade. ``stored`` names the layer's `StoredTensor` behind it, or is None
     for an activation, which then is identified by ``activation``. ``elements`` is what one execution touches: for
-    gathered rows or chosen experts less than what is stored.
+    gathered rows or chosen experts less than what is stored. ``whole_elements`` is given where an execution touches a
+    part of an activation that is made in parts: how many elements all of it has, and so how much room it takes.
     """
 
     symbol: str
@@ -58,11 +70,18 @@ class Operand:
     format: str
     stored: str | None = None
     activation: str | None = None
+    whole_elements: float | None = None
 
     @property
     def bytes(self) -> float:
         """Bytes touched, scales included."""
         return storage_format(self.format).storage_bytes(self.elements)
+
+    @property
+    def room_bytes(self) -> float:
+        """Bytes of the whole activation of which this is touched."""
+        elements = self.elements if self.whole_elements is None else self.whole_elements
+        return storage_format(self.format).storage_bytes(elements)
 
 
 @dataclass(frozen=True)
@@ -95,7 +114,8 @@ def _cascade_work(cascade: Cascade, sizes: tuple[tuple[str, int], ...]) -> Work:
 class Op:
     """One execution of a cascade: sizes, operands, the format computed in, and what it waits for.
 
-    ``lane`` tells the parts of a batch apart that go through the layers each on its own (see `Layer`).
+    ``lane`` tells the parts of a batch apart that go through the layers each on its own (see `Layer`). ``launched`` is
+    False for what runs within the kernel of an operation before it.
     """
 
     name: str
@@ -106,6 +126,7 @@ class Op:
     compute_format: str
     after: tuple[str, ...]
     lane: int = 0
+    launched: bool = True
 
     @cached_property
     def work(self) -> Work:
@@ -150,12 +171,14 @@ class Layer:
     """Steps in program order, and the tensors that stay. A step with an empty ``after`` waits for the layer before.
 
     Where steps have lanes it waits for its own lane in the layer before. Lanes do the same work on other sequences: as
-    many steps each, in the same order. What all of them read whole, weights, is brought in once for all.
+    many steps each, in the same order. What all of them read whole, weights, is brought in once for all. In a layer
+    that ``keeps``, what one operation has brought in whole stays for the later ones that read it.
     """
 
     name: str
     steps: tuple[Step, ...]
     stored: tuple[StoredTensor, ...]
+    keeps: bool = False
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -201,12 +224,35 @@ class Layer:
         for operand in op.operands:
             if operand.stored is None or operand.access == "write" or self._brought_before(op, operand):
                 continue
+            if operand.stored in self._kept_from and self._kept_from[operand.stored] != op.name:
+                continue
             share = self._from_before[op.name, operand.stored]
             if share == 1.0:
                 found.append(operand)
             elif share:
                 found.append(replace(operand, elements=share * operand.elements))
         return tuple(found)
+
+    @cached_property
+    def _kept_from(self) -> dict[str, str]:
+        """By stored tensor, where the layer keeps it, the operation that first reads all of it."""
+        found: dict[str, str] = {}
+        whole = {tensor.name: tensor.elements for tensor in self.stored if self.keeps}
+        for op in self.ops:
+            reads: dict[str, float] = {}
+            for operand in op.operands:
+                if operand.stored in whole and operand.access == "read":
+                    reads[operand.stored] = reads.get(operand.stored, 0.0) + operand.elements
+            for tensor, elements in reads.items():
+                if elements >= ALL_BUT * whole[tensor]:
+                    found.setdefault(tensor, op.name)
+        return found
+
+    def leaving(self, op: Op) -> tuple[Operand, ...]:
+        """What ``op`` writes that is stored in whole tensors: all but the rows that it adds to a cache."""
+        rows = {tensor.name for tensor in self.stored if tensor.role == "kv_cache"}
+        written = (operand for operand in op.operands if operand.access == "write" and operand.stored is not None)
+        return tuple(operand for operand in written if operand.stored not in rows)
 
     @property
     def lanes(self) -> int:
@@ -237,6 +283,12 @@ class Layer:
 
     def readers(self, op: Op, operand: Operand) -> tuple[str, ...]:
         """Names of the operations that read ``operand`` once it is brought in for ``op``."""
+        if self._kept_from.get(operand.stored or "") == op.name:
+            return tuple(
+                other.name
+                for other in self.ops[self.ops.index(op) :]
+                if any(o.stored == operand.stored and o.access == "read" for o in other.operands)
+            )
         shared = (copy for copy in self._copies[op.name] if copy.lane and self._brought_before(copy, operand))
         return (op.name, *(copy.name for copy in shared)) if op.lane == 0 else (op.name,)
 
@@ -249,10 +301,15 @@ class Layer:
 
 @dataclass(frozen=True)
 class Run:
-    """A pattern of layers, repeated ``count`` times."""
+    """A pattern of layers, repeated ``count`` times.
+
+    ``mirrored`` repetitions go through the model from its end, as a backward pass does: what they share with layers
+    that are not mirrored is, in the first repetition, the last one's.
+    """
 
     pattern: tuple[Layer, ...]
     count: int
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -270,6 +327,33 @@ class Workload:
         for run in self.runs:
             for layer in run.pattern:
                 yield layer, run.count
+
+    def origins(self) -> dict[tuple[int, int, int, str], tuple[int, int, int, str]]:
+        """For each tensor that is shared the one that it is shared with, both by run, repetition, position and name.
+
+        A layer that stands as often as the one shared with shares with its like, counted in the order of the model;
+        else all share with the last one.
+        """
+        places: dict[str, list[tuple[int, int, int]]] = {}
+        for at, run in enumerate(self.runs):
+            for repetition in range(run.count):
+                for position, layer in enumerate(run.pattern):
+                    places.setdefault(layer.name, []).append((at, repetition, position))
+        mirrored = {layer.name: run.mirrored for run in self.runs for layer in run.pattern}
+        found = {}
+        for layer, _ in self.layers():
+            for tensor in layer.stored:
+                if tensor.shared_with is None:
+                    continue
+                other, _, name = tensor.shared_with.partition(".")
+                own, theirs = places[layer.name], places[other]
+                if len(theirs) != len(own):
+                    theirs = theirs[-1:] * len(own)
+                elif mirrored[layer.name] != mirrored[other]:
+                    theirs = theirs[::-1]
+                for mine, its in zip(own, theirs, strict=True):
+                    found[*mine, tensor.name] = (*its, name)
+        return found
 
     def __str__(self) -> str:
         phase = self.phase

@@ -13,7 +13,7 @@ def activation_bytes(layer: Layer) -> dict[str, float]:
     for op in layer.ops:
         for operand in op.operands:
             if operand.activation is not None:
-                sizes[operand.activation] = max(sizes.get(operand.activation, 0.0), operand.bytes)
+                sizes[operand.activation] = max(sizes.get(operand.activation, 0.0), operand.room_bytes)
     return sizes
 
 

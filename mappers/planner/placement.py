@@ -1,6 +1,7 @@
 """Placement of stored tensors over tiers by a simple stated rule: the fastest tier with room, spilling by role.
 
-Roles are placed in the order of `Place.order`, each layer by layer. Once a role has spilled to a slower tier it does
+Roles are placed in the order of `Place.order`, each layer by layer; what is kept for a backward pass from the last
+layer on, whose backward pass comes first. Once a role has spilled to a slower tier it does
 not return to a faster one, so that layers with equal placement stand together. Tiers are ordered by the bandwidth at
 which the home tier can be filled from them. Tensors outside the home tier are streamed through a buffer in it, whose
 room is set aside first.
@@ -36,6 +37,8 @@ DEFAULT_ORDER: tuple[Role, ...] = (
     "attention",
     "feed_forward",
     "head",
+    "activations",
+    "gradients",
     "optimizer",
     "experts",
     "embedding",
@@ -47,14 +50,20 @@ class Place:
     """A placement policy: which roles get the fast tiers first, and roles pinned to a tier whatever its speed.
 
     ``order`` goes from what is read whole by every step to what is read in part: experts and embedding rows last.
+    ``tensors`` are pinned by name, whatever their role's place: a part of a cache that is kept apart.
     """
 
     order: tuple[Role, ...] = DEFAULT_ORDER
     pinned: Mapping[Role, str] = field(default_factory=dict)
+    tensors: Mapping[str, str] = field(default_factory=dict)
 
     def pin(self, role: Role, tier: str) -> Place:
         """The same policy with ``role`` pinned to ``tier``."""
-        return Place(self.order, {**self.pinned, role: tier})
+        return Place(self.order, {**self.pinned, role: tier}, self.tensors)
+
+    def pin_tensor(self, name: str, tier: str) -> Place:
+        """The same policy with tensors called ``name`` pinned to ``tier``."""
+        return Place(self.order, self.pinned, {**self.tensors, name: tier})
 
 
 @dataclass(frozen=True)
@@ -177,9 +186,9 @@ def plan_memory(
     place = place or Place()
     home = mapped.home
     order = tier_order(system, home)
-    for role, tier in place.pinned.items():
+    for pinned, tier in (*place.pinned.items(), *place.tensors.items()):
         if tier not in order:
-            raise unknown_name("tier", tier, order, field=f"place.{role}")
+            raise unknown_name("tier", tier, order, field=f"place.{pinned}")
     missing = {tensor.role for layer, _ in mapped.workload.layers() for tensor in layer.stored} - set(place.order)
     if missing:
         raise InputError(f"no place in the order for {', '.join(sorted(missing))}", field="place.order")
@@ -232,12 +241,20 @@ def _place_all(
     tiers: dict[tuple[_Instance, str], str] = {}
     instances = list(_instances(mapped))
     # What is pinned has no choice, so it takes its room first.
+    for instance, layer in instances:
+        for tensor in layer.stored:
+            if tensor.name in place.tensors:
+                tier = place.tensors[tensor.name]
+                if tensor.bytes > free[tier]:
+                    raise _does_not_fit(mapped, tensor, (tier,), capacity, reserved, pinned=True)
+                free[tier] -= tensor.bytes
+                tiers[instance, tensor.name] = tier
     for role in sorted(place.order, key=lambda role: role not in place.pinned):
         reached = 0
         choices = (place.pinned[role],) if role in place.pinned else order
-        for instance, layer in instances:
+        for instance, layer in instances[:: -1 if role == "activations" else 1]:
             for tensor in layer.stored:
-                if tensor.role != role or tensor.shared_with is not None:
+                if tensor.role != role or tensor.shared_with is not None or tensor.name in place.tensors:
                     continue
                 while reached < len(choices) and tensor.bytes > free[choices[reached]]:
                     reached += 1
@@ -245,16 +262,8 @@ def _place_all(
                     raise _does_not_fit(mapped, tensor, choices, capacity, reserved, pinned=role in place.pinned)
                 free[choices[reached]] -= tensor.bytes
                 tiers[instance, tensor.name] = choices[reached]
-    by_path = {
-        f"{layer.name}.{tensor.name}": tiers[instance, tensor.name]
-        for instance, layer in instances
-        for tensor in layer.stored
-        if tensor.shared_with is None
-    }
-    for instance, layer in instances:
-        for tensor in layer.stored:
-            if tensor.shared_with is not None:
-                tiers[instance, tensor.name] = by_path[tensor.shared_with]
+    for (*mine, name), (*its, shared) in mapped.workload.origins().items():
+        tiers[(mine[0], mine[1], mine[2]), name] = tiers[(its[0], its[1], its[2]), shared]
     return tiers
 
 
@@ -288,7 +297,10 @@ def _does_not_fit(
 def _buffer_bytes(
     mapped: MappedWorkload, tiers: dict[tuple[_Instance, str], str], home: str, ahead: int, caches: Mapping[str, float]
 ) -> float:
-    """Room for the streamed operands of ``ahead + 1`` layers; on demand, of operations that may run side by side."""
+    """Room for the streamed operands of ``ahead + 1`` layers; on demand, of operations that may run side by side.
+
+    What a training step writes elsewhere is held here too, until it has left; what it changes in place, once.
+    """
     largest = 0.0
     for instance, layer in _instances(mapped):
         amounts = {}
@@ -296,6 +308,12 @@ def _buffer_bytes(
             streamed = [o for o in layer.from_storage(op) if o.stored is not None and o.stored not in caches]
             is_here = mapped.layers[layer.name].ops[op.name].home == home
             amounts[op.name] = is_here * sum(o.bytes for o in streamed if tiers[instance, o.stored or ""] != home)
+            if is_here:
+                brought = {operand.stored for operand in streamed}
+                leaves = (
+                    o for o in layer.leaving(op) if o.stored not in brought and tiers[instance, o.stored or ""] != home
+                )
+                amounts[op.name] += sum(o.bytes for o in leaves)
         if not any(amounts.values()):
             continue
         # On demand, the first lane asks for the next layer's while the others still use this one's.

@@ -31,7 +31,9 @@ class CachedCollection:
     feed-forward, whose operations shrink to those touched. ``formats[layer][piece]`` stores pieces in formats of their
     own (they travel, and take room in a cache, as they are stored); None for the tensor's. ``bundled`` pieces have
     their parts of all tensors side by side in their home, others lie apart by tensor: at cycle fidelity neurons are
-    fetched at the rate of pieces of this size.
+    fetched at the rate of pieces of this size. ``table`` pieces of the layer in use have room where nothing is cached,
+    touched or not: software that allocates before it knows; None for as many as are touched at most. Pieces
+    ``resident[layer]`` are there from the start and never leave, beside the cache's; None for none.
     """
 
     stream: RoutingStream | NeuronStream
@@ -44,6 +46,8 @@ class CachedCollection:
     misses_on: str | None = None
     formats: Sequence[Sequence[str]] | None = None
     bundled: bool = True
+    table: int | None = None
+    resident: tuple[NDArray[np.int64], ...] | None = None
 
     def __post_init__(self) -> None:
         streams = self.misses_on is not None or self.fetch.kind != "on-demand" or isinstance(self.stream, NeuronStream)
@@ -67,6 +71,20 @@ class CachedCollection:
             )
         if self.misses_on is not None and isinstance(self.stream, NeuronStream):
             raise InputError("neurons computed where they live", expected="experts", field="collections.misses_on")
+        if self.table is not None and self.table < 0:
+            raise InputError(f"a table of {self.table} experts", expected="0 or more", field="collections.table")
+        if self.resident is not None and len(self.resident) != self.stream.layers:
+            raise InputError(
+                f"residents of {len(self.resident)} layers",
+                expected=f"of {self.stream.layers} layers",
+                field="collections.resident",
+            )
+        if self.resident is not None and self.formats is not None:
+            raise InputError(
+                "residents among pieces in formats of their own",
+                expected="one of the two",
+                field="collections.resident",
+            )
         shape = (self.stream.layers, self.stream.experts)
         if self.formats is not None and {(len(self.formats), len(row)) for row in self.formats} != {shape}:
             raise InputError(
@@ -121,22 +139,29 @@ def run_cache(collection: CachedCollection) -> CacheOutcome:
     touched = np.empty((stream.steps, stream.layers), dtype=np.int64)
     missed = np.empty_like(touched)
     accesses, misses = [], []
+    together = 0
     for layer in range(stream.layers):
         wanted = list(stream.accesses(layer))
+        lacking = wanted
+        if collection.resident is not None:
+            away = np.ones(stream.experts, dtype=bool)
+            away[collection.resident[layer]] = False
+            lacking = [(numbers := np.array(pieces, dtype=np.int64))[away[numbers]].tolist() for pieces in wanted]
         if collection.misses_on is not None:
-            found = static_misses(wanted, slots, collection.warmup or stream.steps)
+            found = static_misses(lacking, slots, collection.warmup or stream.steps)
         elif slots:
-            found = set_misses(wanted, slots, collection.replacement)
+            found = set_misses(lacking, slots, collection.replacement)
         else:
-            found = wanted
+            found = lacking
         accesses.append(wanted)
         misses.append(found)
         touched[:, layer] = [len(pieces) for pieces in wanted]
+        together = max(together, *(len(pieces) for pieces in lacking))
         missed[:, layer] = [len(pieces) for pieces in found]
-    if collection.misses_on is None and 0 < slots < touched.max():
+    if collection.misses_on is None and 0 < slots < together:
         raise InputError(
-            f"a cache of {slots} experts, where one step touches {touched.max()} of a layer at once",
-            expected=f"at least {touched.max()}",
+            f"a cache of {slots} experts, where one step touches {together} of a layer at once",
+            expected=f"at least {together}",
             field="expert_cache",
         )
     random = np.random.default_rng(fetch.seed)

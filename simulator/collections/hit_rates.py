@@ -23,7 +23,7 @@ from simulator.collections.replacement import KINDS, Replacement
 from workloads.errors import InputError, unknown_name
 from workloads.traces.routing import RoutingStream
 
-__all__ = ["hit_curve", "rate_at", "sample_curve"]
+__all__ = ["fixed_curve", "hit_curve", "rate_at", "sample_curve"]
 
 
 def sample_curve(picks: NDArray[np.int64], pieces: int, rule: Replacement) -> NDArray[np.float64]:
@@ -56,6 +56,19 @@ def hit_curve(stream: RoutingStream, rule: Replacement) -> NDArray[np.float64]:
     for sequence in range(sequences):
         pooled = (stream.picks[:, :, sequence, :] + shift).reshape(stream.steps, -1)
         total += sample_curve(pooled, total.size, rule)
+    mean: NDArray[np.float64] = total / sequences
+    return mean
+
+
+def fixed_curve(stream: RoutingStream) -> NDArray[np.float64]:
+    """Hit rate by slots, as of `hit_curve`, of caches that hold each sequence's most used experts and never change."""
+    total = np.zeros(stream.layers * stream.experts)
+    shift = (np.arange(stream.layers) * stream.experts)[None, :, None]
+    sequences = stream.picks.shape[2]
+    for sequence in range(sequences):
+        pooled = (stream.picks[:, :, sequence, :] + shift).ravel()
+        uses = np.sort(np.bincount(pooled, minlength=total.size))[::-1]
+        total += np.cumsum(uses) / pooled.size
     mean: NDArray[np.float64] = total / sequences
     return mean
 

@@ -93,7 +93,8 @@ def cache_room(workload: Workload, collection: CachedCollection) -> float:
     held = found[0][0]
     if collection.formats is None:
         piece = _piece_bytes(held, stream.experts)
-        return layers * min(collection.slots, stream.experts) * piece + _buffers(collection, piece)
+        there = layers * min(collection.slots, stream.experts) + sum(map(len, collection.resident or ()))
+        return there * piece + _buffers(collection, piece)
     sizes = [
         sorted((_piece_bytes(held, stream.experts, name) for name in row), reverse=True) for row in collection.formats
     ]
@@ -119,7 +120,8 @@ def _buffers(collection: CachedCollection, piece_bytes: float) -> float:
         stream = collection.stream
         most = max(stream.distinct(step, layer).size for step in range(stream.steps) for layer in range(stream.layers))
     ahead = 0 if collection.fetch.kind in ("on-demand", "as-routed") else collection.fetch.ahead
-    return (ahead + (collection.slots == 0)) * most * piece_bytes
+    in_use = max(most, collection.table or 0) if collection.slots == 0 else 0
+    return (ahead * most + in_use) * piece_bytes
 
 
 def unroll_steps(

@@ -18,7 +18,16 @@ from numpy.typing import NDArray
 from workloads.errors import InfeasibleError, InputError
 from workloads.traces.routing import LARGEST
 
-__all__ = ["NeuronModel", "NeuronStream", "calibrated_neurons", "neuron_stream", "predicted", "window_loads"]
+__all__ = [
+    "NeuronModel",
+    "NeuronStream",
+    "calibrated_neurons",
+    "most_active",
+    "neuron_stream",
+    "predicted",
+    "skewed_neurons",
+    "window_loads",
+]
 
 _CHAINS = 4096
 """Ranks at which expectations over all neurons are taken."""
@@ -50,6 +59,12 @@ class NeuronModel:
         """Share of neurons active in at least one of ``tokens`` tokens in a row."""
         p = self.chances(_CHAINS)
         return float((1 - (1 - p) * (1 - p * (1 - self.persistence)) ** (tokens - 1)).mean())
+
+    def share_missed(self, resident: float) -> float:
+        """Share of the active neurons that are not among the share ``resident`` most popular of all."""
+        p = self.chances(_CHAINS)
+        kept = p[: round(resident * _CHAINS)].sum()
+        return float(1 - kept / p.sum())
 
     def share_loaded(self, window: int) -> float:
         """Share of neurons that a token activates and that none of the ``window`` tokens before did."""
@@ -108,17 +123,9 @@ def calibrated_neurons(active: float, window: int, held: float, loaded: float) -
             field="neurons",
         )
 
-    def scaled(exponent: float) -> NeuronModel:
-        # The least popular neuron has the odds ``scale``, and the mean is no less.
-        low, high = 0.0, active / (1 - active)
-        for _ in range(60):
-            middle = (low + high) / 2
-            low, high = (middle, high) if NeuronModel(exponent, middle).share_active() < active else (low, middle)
-        return NeuronModel(exponent, high)
-
     def met(exponent: float) -> NeuronModel | None:
         """With the persistence that leaves ``held``; None where even without there is less."""
-        model = scaled(exponent)
+        model = _scaled(exponent, active)
         if model.share_active(window) < held:
             return None
         low, high = 0.0, 1.0 - 1e-12
@@ -144,6 +151,45 @@ def calibrated_neurons(active: float, window: int, held: float, loaded: float) -
     return best
 
 
+def skewed_neurons(active: float, resident: float, missed: float) -> NeuronModel:
+    """The model of which a share ``active`` is active, of these ``missed`` outside the ``resident`` most popular.
+
+    Tokens are independent of each other. Raises `InputError` for shares outside (0, 1), and where ``missed`` is more
+    than equal neurons miss.
+    """
+    if not (0 < active < 1 and 0 < resident < 1 and 0 < missed <= 1 - resident):
+        raise InputError(
+            f"shares {active}, {resident} and {missed}",
+            expected="0 < active < 1, 0 < resident < 1 and 0 < missed <= 1 - resident",
+            field="neurons",
+        )
+    low, high = 0.0, 16.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _scaled(middle, active).share_missed(resident) > missed else (low, middle)
+    return _scaled(high, active)
+
+
+def _scaled(exponent: float, active: float) -> NeuronModel:
+    """The model of that exponent of which a share ``active`` is active."""
+    # The least popular neuron has the odds ``scale``, and the mean is no less.
+    low, high = 0.0, active / (1 - active)
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if NeuronModel(exponent, middle).share_active() < active else (low, middle)
+    return NeuronModel(exponent, high)
+
+
+def _ranks(random: np.random.Generator, neurons: int, layers: int) -> list[NDArray[np.int64]]:
+    """By layer, each neuron's rank by falling popularity: the first that a stream's seed draws."""
+    return [random.permutation(neurons) for _ in range(layers)]
+
+
+def most_active(*, neurons: int, layers: int, count: int, seed: int = 0) -> tuple[NDArray[np.int64], ...]:
+    """Numbers of the ``count`` most popular neurons of each layer, in the streams of that seed."""
+    return tuple(np.flatnonzero(ranks < count) for ranks in _ranks(np.random.default_rng(seed), neurons, layers))
+
+
 def neuron_stream(model: NeuronModel, *, neurons: int, layers: int, steps: int, seed: int = 0) -> NeuronStream:
     """A seeded stream; the popular neurons of each layer are others. Raises `InputError` for counts below 1."""
     for name, value in (("neurons", neurons), ("layers", layers), ("steps", steps)):
@@ -157,7 +203,7 @@ def neuron_stream(model: NeuronModel, *, neurons: int, layers: int, steps: int, 
         )
     random = np.random.default_rng(seed)
     chances = model.chances(neurons)
-    chance = np.stack([chances[random.permutation(neurons)] for _ in range(layers)])
+    chance = np.stack([chances[ranks] for ranks in _ranks(random, neurons, layers)])
     state = random.random(chance.shape) < chance
     active = []
     for _ in range(steps):

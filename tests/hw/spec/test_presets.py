@@ -25,6 +25,7 @@ GPUS = (*ALONE, *JOINED)
 
 def test_the_machines_promised_are_there() -> None:
     others = (
+        "a40-xeon",
         "csd-instinfer",
         "h100-xeon",
         "hbm-pim",

@@ -96,3 +96,14 @@ def test_activations_live_from_their_writer_to_their_last_reader() -> None:
     for name, source, target in (("1", "in", "a"), ("2", "a", "b"), ("3", "b", "out")):
         layer.op(name, "elementwise", "relu", sizes, {"U": activation(source)}, {"H": activation(target)})
     assert activation_peak_bytes(layer.build()) == 2 * 8 * 2
+
+
+def test_a_tensor_pinned_by_name_lives_apart_from_its_role() -> None:
+    """Norms stay in HBM but for the final one, 4,096 values of 2 bytes, which is told to lie in DDR."""
+    system = load_system("h100-sxm")
+    mapped = roofline_workload(lower(model("Llama-3.1-8B"), Decode(1, 64)), system)
+    plan = plan_memory(mapped, system, Place().pin_tensor("final_norm_gain", "ddr"))
+    assert plan.bytes_by_role()["norm"] == {"hbm": 64 * 8192, "ddr": 8192}
+    assert plan.resident_bytes["ddr"] == 8192
+    with pytest.raises(InputError, match="tier"):
+        plan_memory(mapped, system, Place().pin_tensor("final_norm_gain", "nowhere"))

@@ -2,7 +2,7 @@
 
 Sources: the families' published config.json files and papers: Mixtral (arXiv 2401.04088), Qwen2 (arXiv 2407.10671),
 Qwen3 (arXiv 2505.09388), OLMoE (arXiv 2409.02060), Phi-3.5-MoE (arXiv 2404.14219), gpt-oss (model card, arXiv
-2508.10925), SmallThinker (arXiv 2507.20984), Grok-1 (xai-org/grok-1, model.py).
+2508.10925), SmallThinker (arXiv 2507.20984), Grok-1 (xai-org/grok-1, model.py), DBRX (databricks/dbrx, model/).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from workloads.models.fields import Config
 from workloads.models.readers.common import activation, build_model, layer_count, layer_types, mixture
 from workloads.models.readers.llama import attention, feed_forward, windowed_layers
 
-__all__ = ["gpt_oss", "grok1", "mixtral", "olmoe", "phimoe", "qwen2_moe", "qwen3_moe", "smallthinker"]
+__all__ = ["dbrx", "gpt_oss", "grok1", "mixtral", "olmoe", "phimoe", "qwen2_moe", "qwen3_moe", "smallthinker"]
 
 _SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
 _LOCAL_EXPERTS = ("num_local_experts", "num_experts")
@@ -137,6 +137,28 @@ def grok1(config: Config, name: str) -> Model:
     experts = mixture(config, "num_experts", "num_experts_per_tok", feed_forward(config, "gelu"))
     block = Block(replace(attention(config, hidden), logit_softcap=True), experts, "rms", norms=4)
     return build_model(config, name, "grok1", [block] * layer_count(config), hidden=hidden, tied=True)
+
+
+def dbrx(config: Config, name: str) -> Model:
+    """DBRX: keys of its own, some in sections; layer norms without a shift, which are those of a root mean square in
+    weights and within one sum of it in work."""
+    config.require("d_model", "n_heads", "n_layers", "vocab_size", "attn_config", "ffn_config")
+    attended, fed = config.section("attn_config"), config.section("ffn_config")
+    assert attended is not None
+    assert fed is not None
+    usual = {
+        "hidden_size": config.count("d_model"),
+        "num_attention_heads": config.count("n_heads"),
+        "num_hidden_layers": config.count("n_layers"),
+        "num_key_value_heads": attended.count("kv_n_heads"),
+        "max_position_embeddings": config.count("max_seq_len", 2048),
+    }
+    renamed = replace(config, values={**config.values, **usual})
+    expert = FeedForward(fed.count("ffn_hidden_size"), gated=True, activation="silu")
+    experts = mixture(fed, "moe_num_experts", "moe_top_k", expert)
+    hidden = usual["hidden_size"]
+    block = Block(attention(renamed, hidden), experts, "rms")
+    return build_model(renamed, name, "dbrx", [block] * layer_count(renamed), hidden=hidden, tied=False)
 
 
 def _expert(config: Config, key: str) -> FeedForward:
