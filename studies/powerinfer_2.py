@@ -26,7 +26,7 @@ from simulator.memory.flash.drives import load_drive
 from simulator.policy import Policy, Transform, unchanged
 from simulator.result import Result
 from simulator.road import simulate
-from studies.frame.constants import derived, of_machine, stated, synthetic
+from studies.frame.constants import derived, fitted, of_machine, stated, synthetic
 from studies.frame.study import Config, Key, Metric, Miss, Published, Study, Value
 from studies.published.powerinfer_2 import DRIVE_RATES, IO_SHARES, LATENCIES, PACED, TOKENS_PER_S, Keys
 from workloads.formats import FormatChoice, storage_format
@@ -53,7 +53,7 @@ CONSTANTS = {
     "cpu_compute": derived(
         8 * 2 * 7.24e9, "op/s", "8 tokens/s of prefill of 7B on the processor, 2 operations a parameter"
     ),
-    "decode_compute": derived(
+    "decode_compute": fitted(
         (5.934e10, 3.829e10),
         "op/s",
         "7B: 12.4 tokens/s in memory by PowerInfer; 47B: 86.3 % of 99.76 ms computing, half of the rows on the NPU; "

@@ -25,7 +25,7 @@ from simulator.collections import CachedCollection, Fetch
 from simulator.policy import Policy
 from simulator.result import Result
 from simulator.road import simulate
-from studies.frame.constants import derived, fitted, of_machine, synthetic
+from studies.frame.constants import fitted, of_machine, synthetic
 from studies.frame.study import Config, Key, Metric, Miss, Published, Study
 from studies.published.pre_gated_moe import ACTIVE_MS, BLOCK_MS, PEAK_GB, POLICIES, TOKENS_PER_S
 from workloads.errors import InfeasibleError
@@ -45,24 +45,24 @@ _SIZES = {"base": (768, 3072, 12, 12), "large": (1024, 4096, 24, 16)}
 """Width, width of an expert, layers of each side, heads: Fedus et al., arXiv 2101.03961."""
 
 CONSTANTS = {
-    "launch": derived(
+    "launch": fitted(
         15.8e-6,
         "s",
         "Switch-Base-64, batch 1, all on the device: 1 / 142 s a token less 6 blocks of 0.947 ms with experts leaves "
         "1.36 ms, less the bytes of all, over the 81 other operations",
     ),
-    "expert_op": derived(
+    "expert_op": fitted(
         130.2e-6,
         "s",
         "the same block: 0.947 ms less 10 operations at 15.8 us and the bytes of all, over 6 operations on experts",
     ),
-    "host_link": derived(
+    "host_link": fitted(
         64 * 2 * 768 * 3072 * 2 / 51.03e-3, "B/s", "64 experts of 9.44 MB in the 51.03 ms of prefetch-all, batch 1"
     ),
-    "runtime": derived(
+    "runtime": fitted(
         2.484e9 - 1.243e9, "B", "most bytes of Switch-Base-8 all on the device, 2.484 GB, less its weights and cache"
     ),
-    "table": derived(
+    "table": fitted(
         1.0,
         "",
         "room for all experts of one block: on demand, most bytes grow by 10.3 MB an expert of a block (c0bbdfc)",

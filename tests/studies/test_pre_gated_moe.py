@@ -31,9 +31,10 @@ def test_models_have_their_published_sizes() -> None:
 
 
 def test_blocks_of_one_token_are_within_a_tenth() -> None:
+    """Two times of an operation and the link are each taken from a row that is not predicted; all else is stated."""
     found = [row for row in rows(NAME) if row.metric == "block" and "active" not in row.config]
     assert len(found) == 24
-    assert all(row.free_of_fits for row in found)
+    assert sum(row.calibrates for row in found) == 2
     assert max(abs(row.error or 0.0) for row in found) <= 0.10
 
 
