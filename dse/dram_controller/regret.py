@@ -39,6 +39,7 @@ TARGET_S = 0.1e-3
 
 _PUBLISHED_REQUESTS = 10_000
 _MOST_REWARD = 1000.0
+_FIRST = 10
 _REACHED = {8: (0, 4, 7), 4: (0, 2, 3), 3: (0, 1, 2), 2: (0, 1)}
 
 ENGINES = {
@@ -137,7 +138,8 @@ def regrets(
 ) -> list[RegretRow]:
     """A row for each engine, objective and budget, in that order.
 
-    A seed is one run to the largest budget, of which smaller budgets are the beginnings. ``progress`` is told engine,
+    A seed is one run to the largest budget, of which smaller budgets are the beginnings; where a tenth of it finds the
+    best design there is, no more are proposed. ``progress`` is told engine,
     objective and seed of each run that has ended. Raises `InputError` for unknown names and budgets below one.
     """
     for engine in engines:
@@ -158,9 +160,10 @@ def regrets(
             runs = shared
             if runs is None:
                 runs = []
+                judged = OBJECTIVES if apart or kind == "random" else (objective,)
+                bests = [known.rewards[name] >= known.rewards[name].max() for name in judged]
                 for seed in seeds:
-                    proposed = proposals_of(truth, kind, seed, max(budgets), batch)
-                    runs.append(places[np.searchsorted(truth.ordinals, proposed)])
+                    runs.append(_run(truth, places, kind, seed, max(budgets), batch, bests))
                     if progress is not None:
                         progress(engine, objective, seed)
                 shared = runs if apart or kind == "random" else None
@@ -170,9 +173,27 @@ def regrets(
                 missed = np.array([1 - float(rewards[run[:budget]].max()) / best for run in runs])
                 deviation = float(missed.std(ddof=1)) if len(missed) > 1 else 0.0
                 designs = float(np.mean([min(budget, len(run)) for run in runs]))
-                rows.append(
-                    RegretRow(
-                        engine, objective, budget, len(runs), float(missed.mean()), deviation, designs, float(floor)
-                    )
-                )
+                mean = float(missed.mean())
+                rows.append(RegretRow(engine, objective, budget, len(runs), mean, deviation, designs, floor))
     return rows
+
+
+def _run(
+    truth: Truth,
+    places: NDArray[np.int64],
+    kind: str,
+    seed: int,
+    budget: int,
+    batch: int,
+    bests: Sequence[NDArray[np.bool_]],
+) -> NDArray[np.int64]:
+    """The designs that an engine proposes, by ordinal in the whole space: ``budget`` of them, or a tenth where these
+    have one of each of ``bests`` already."""
+    found = places[:0]
+    first = max(1, budget // _FIRST // batch) * batch  # whole batches: so it is the beginning of the longer run
+    for count in (min(first, budget), budget):
+        proposed = proposals_of(truth, kind, seed, count, batch)
+        found = places[np.searchsorted(truth.ordinals, proposed)]
+        if all(best[found].any() for best in bests):
+            break
+    return found

@@ -32,15 +32,17 @@ Settings
     ``refresh`` (controller/refresh/RefreshManagerAllBank.cpp)
         ``NoRefresh``. ``AllBank``: at each interval, if any request waits and fewer than ``max_postponed`` were
         postponed, one more is; else all banks are precharged and refreshed, and if so many were postponed nothing else
-        is begun meanwhile. After a refresh, others are pulled in one by one while no request waits, until
-        ``max_pulled_in`` are ahead; each takes one off what is postponed. So under constant load the count stays where
-        it once got.
+        is begun meanwhile, from the next tick on. After a refresh, others are pulled in one by one while no request
+        waits, until ``max_pulled_in`` are ahead; each takes one off what is postponed. So under constant load the count
+        stays where it once got.
     ``arbiter`` (simulation/Arbiter.cpp)
         ``Simple``: a request is taken when the controller takes it. ``Fifo``: when fewer than ``max_active`` are
         between arbiter and thread; responses go back as they come. ``Reorder``: as Fifo, but in the order of the
         requests.
 
-Departures: DRAMSys's Simple arbiter can hand over several responses in one tick, here it is one.
+Where a refresh is forced, the command that a bank was about to send in that very tick still goes: so it was in the
+versions of DRAMSys before 09f6dcb (BankMachine.cpp: ``block`` leaves what is found), one of which ArchGym has; later
+ones drop it. Departure: DRAMSys's Simple arbiter can hand over several responses in one tick, here it is one.
 
 Not modelled: more than one rank, separate command buses, commands of several ticks, activations in two commands; power
 down, which the space does not vary. `check_device` refuses such devices.

@@ -54,6 +54,7 @@ class _Run:
     postponed: int = 0
     pulling_in: bool = False
     forced: bool = False
+    forced_at: int = -1
     wants: str | None = None
 
 
@@ -203,7 +204,8 @@ def _refresh(run: _Run) -> None:
         else:
             run.wants = "REFab"
         return
-    run.forced = run.forced or run.postponed == run.settings.max_postponed
+    if not run.forced and run.postponed == run.settings.max_postponed:
+        run.forced, run.forced_at = True, clk
     if busy and not run.forced:
         run.postponed += 1
         run.trigger += interval
@@ -255,7 +257,7 @@ def _command(run: _Run) -> None:
     if run.wants is not None and earliest(channel, run.wants, (0,)) <= clk:
         _maintain(run, run.wants)
         return
-    if run.forced:
+    if run.forced and run.forced_at != clk:
         return
     at = [request for bank in channel.banks if (request := _at(run, bank)) is not None]
     for request in sorted(at, key=lambda r: r.number):
