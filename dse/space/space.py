@@ -158,7 +158,7 @@ class Space(_Part):
     @cached_property
     def fingerprint(self) -> str:
         """Of everything that decides what a design of the space is, its number, and what its metrics are called."""
-        parts = [self.model_dump(mode="json"), list(self.parameters), self.metric_names]
+        parts = [self.model_dump(mode="json", exclude_defaults=True), list(self.parameters), self.metric_names]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     @cached_property

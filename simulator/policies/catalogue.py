@@ -23,6 +23,7 @@ from workloads.transforms.cache import (
     pruned_key_channels,
     quantised_cache,
     retrieval_heads,
+    selected_channels_and_tokens,
     sinks_and_window,
 )
 from workloads.transforms.lanes import Lanes
@@ -120,6 +121,11 @@ POLICIES: dict[str, NamedPolicy] = {
     ),
     "quest": NamedPolicy(
         (("tokens", int), ("page", int)), "reads the best pages of the cache only", _edit(pages), (16,)
+    ),
+    "sparq": NamedPolicy(
+        (("channels", float), ("tokens", float)),
+        "scores by a share of the channels, reads a share of the tokens",
+        _edit(selected_channels_and_tokens),
     ),
     "think": NamedPolicy((("share", float),), "leaves out a share of the keys' channels", _edit(pruned_key_channels)),
     "kv-format": NamedPolicy(

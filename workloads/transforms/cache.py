@@ -28,6 +28,7 @@ __all__ = [
     "pruned_key_channels",
     "quantised_cache",
     "retrieval_heads",
+    "selected_channels_and_tokens",
     "sinks_and_window",
 ]
 
@@ -132,6 +133,55 @@ def pages(workload: Workload, budget: int, page_tokens: int = 16) -> Workload:
         return substitute(with_stored(layer, extremes), "attention", [scoring, reading])
 
     return edit_decode_attention(workload, "selection of pages", edit)
+
+
+def selected_channels_and_tokens(
+    workload: Workload, channels: float, tokens: float, *, read_channels: float = 0.0, read_tokens: float = 0.0
+) -> Workload:
+    """All tokens are kept, keys twice; a step scores all by a share of their channels and attends to the best share.
+
+    Ribar et al., SparQ, ICML 2024 (arXiv 2312.04985), section 4; keys lie by channel beside those by token, as in
+    InstInfer (arXiv 2409.04992). A memory read in pages reads more than what is selected: ``read_channels`` and
+    ``read_tokens`` are the shares read, at least those selected. What the approximate scores give to other tokens, one
+    mean of the values for each head, is left out.
+    """
+    require_share(channels, "a share of channels")
+    require_share(tokens, "a share of tokens")
+    passed_channels, passed_tokens = max(channels, read_channels), max(tokens, read_tokens)
+    require_share(passed_channels, "a share of channels read")
+    require_share(passed_tokens, "a share of tokens read")
+
+    def edit(layer: Layer, attention: DecodeAttention) -> Layer:
+        if attention.latent:
+            raise InputError(
+                "a latent's channels are keys and values", expected="keys and values apart", field="policy"
+            )
+        width, kept = kept_of(channels, attention.key_width), kept_of(tokens, attention.keys)
+        rows = attention.batch * attention.heads
+        keys = rows * attention.keys * attention.key_width
+        beside = StoredTensor("keys_by_channel", "kv_cache", keys, attention.cache.format)
+        query, picked = attention.operand("Q"), rows * attention.group * kept
+        scoring = make_op(
+            attention.op, "attention_channels", "elementwise", "channel-scores",
+            {
+                "b": attention.batch, "h": attention.heads, "g": attention.group, "n": attention.keys,
+                "e": width, "k": kept,
+            },
+            (
+                replace(query, elements=query.elements * width / attention.key_width),
+                Operand("KC", "read", keys * passed_channels, beside.format, stored=beside.name),
+                Operand("TI", "write", picked, "int32", activation="tokens"),
+            ),
+            (),
+        )  # fmt: skip
+        over = attention.over(kept)
+        part = passed_tokens * attention.keys / kept
+        operands = [replace(o, elements=o.elements * part) if o.symbol in ("K", "V") else o for o in over.operands]
+        index = Operand("PT", "read", picked, "int32", activation="tokens")
+        reading = replace(over, operands=(*operands, index), after=("attention_channels",))
+        return substitute(with_stored(layer, beside), "attention", [scoring, reading])
+
+    return edit_decode_attention(workload, "selection of channels and tokens", edit)
 
 
 def pruned_key_channels(workload: Workload, share: float) -> Workload:

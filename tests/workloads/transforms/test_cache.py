@@ -14,6 +14,7 @@ from workloads.transforms.cache import (
     pruned_key_channels,
     quantised_cache,
     retrieval_heads,
+    selected_channels_and_tokens,
     sinks_and_window,
 )
 from workloads.workload import Layer, Op, Workload
@@ -134,3 +135,31 @@ def test_windows_of_the_model_stay_where_they_keep_less() -> None:
 def test_what_cannot_be_done_is_refused(edit, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(InputError, match=message):
         edit(STEP)
+
+
+def test_channels_and_tokens_are_selected() -> None:
+    """An eighth: 16 of 128 channels of all keys give the scores, 512 of 4096 tokens are attended to; keys lie twice."""
+    made = selected_channels_and_tokens(STEP, 0.125, 0.125)
+    keys = BATCH * TOKENS * HEADS * WIDTH
+    assert cached(made) == {"kv_cache": 2 * keys, "keys_by_channel": keys}
+    scoring, attention = op(made, "attention_channels"), op(made)
+    assert read(scoring, "keys_by_channel") == keys / 8
+    assert read(attention) == 2 * keys / 8
+    assert attention.work.contraction == contraction(512)
+    assert scoring.work.total >= BATCH * HEADS * TOKENS * 16
+    assert attention.after == ("attention_channels",)
+
+
+def test_pages_read_more_than_what_is_selected() -> None:
+    made = selected_channels_and_tokens(STEP, 0.125, 0.125, read_channels=0.25, read_tokens=0.5)
+    keys = BATCH * TOKENS * HEADS * WIDTH
+    assert read(op(made, "attention_channels"), "keys_by_channel") == keys / 4
+    assert read(op(made)) == 2 * keys / 2
+    assert op(made).work.contraction == contraction(512)
+
+
+def test_a_selection_is_a_share() -> None:
+    with pytest.raises(InputError, match=r"a share of tokens of 1\.5"):
+        selected_channels_and_tokens(STEP, 0.125, 1.5)
+    with pytest.raises(InputError, match="a share of channels of 0; expected above 0"):
+        selected_channels_and_tokens(STEP, 0.0, 0.5)
