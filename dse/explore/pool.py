@@ -42,7 +42,7 @@ class Evaluator(Protocol):
 
 
 def evaluate(space: Space, ordinals: NDArray[np.int64], fidelity: str) -> Outcomes:
-    """Designs in this process: many at once at roofline fidelity, else one by one on the road; or memory controllers."""
+    """Designs in this process: many at once at roofline fidelity, else one by one on the road; or memory designs."""
     if space.base.device:
         from dse.evaluate.memory import evaluate_memory  # compiled: other spaces do without
 
