@@ -40,6 +40,17 @@ __all__ += ["searched"]
 FIDELITIES = ("roofline", "mapped", "kernel")
 """How deep an operation's cost is modelled."""
 
+UNSEARCHED = frozenset(
+    {
+        "attention-backward",
+        "attention-backward-full",
+        "attention-backward-window",
+        "cross-entropy-backward",
+        "cut-cross-entropy-lse",
+    }
+)
+"""Cascades of training that walk their operands again and share tiles between products: a search takes minutes."""
+
 Objective = Literal["latency", "energy", "edp"]
 
 
@@ -78,6 +89,8 @@ class OpMapper:
         engine = self.system.engines[assignment.contraction]
         if not op.work.contraction:
             return OpMapping(roofline, roofline, None, "no contraction to tile")
+        if op.cascade.name in UNSEARCHED:
+            return OpMapping(roofline, roofline, None, "one kernel of many products")
         if not engine.buffers:
             return OpMapping(roofline, roofline, None, f"engine {assignment.contraction!r} states no buffers")
         machine = self._machine(assignment.contraction, assignment.other, op.compute_format)

@@ -9,12 +9,16 @@ from __future__ import annotations
 from hw.spec.system import System
 from mappers.assign import Assign, fastest_engines
 from mappers.mapped import EngineShare, MappedLayer, MappedOp, MappedWorkload
-from workloads.workload import Op, Workload
+from workloads.workload import Op, Role, Workload
 
 __all__ = ["VECTOR_FORMAT", "roofline_op", "roofline_workload", "sharers"]
 
 VECTOR_FORMAT = "fp32"
 """Element-wise work, reductions and exponentials are computed in fp32, as attention and norm kernels do."""
+
+
+NOT_WEIGHTS: frozenset[Role] = frozenset({"kv_cache", "activations", "gradients", "optimizer"})
+"""Roles of what is stored beside the weights."""
 
 
 def sharers(system: System, tier: str) -> int:
@@ -64,14 +68,15 @@ def roofline_op(op: Op, system: System, assign: Assign = fastest_engines) -> Map
 def roofline_workload(workload: Workload, system: System, assign: Assign = fastest_engines) -> MappedWorkload:
     """Map every distinct layer once. ``home`` is the tier whose engines read most of the weights.
 
-    The KV cache has no say in it, so that the home does not change with batch and context.
+    The KV cache has no say in it, so that the home does not change with batch and context; nor has what a training step
+    keeps beside the weights, so that it does not follow the optimizer.
     """
     layers: dict[str, MappedLayer] = {}
     read: dict[str, float] = {}
     for layer, count in workload.layers():
         mapped = MappedLayer(layer, {op.name: roofline_op(op, system, assign) for op in layer.ops})
         layers[layer.name] = mapped
-        caches = {tensor.name for tensor in layer.stored if tensor.role == "kv_cache"}
+        caches = {tensor.name for tensor in layer.stored if tensor.role in NOT_WEIGHTS}
         for mapped_op in mapped.ops.values():
             operands = [o for o in mapped_op.op.operands if o.stored is not None and o.stored not in caches]
             read[mapped_op.home] = read.get(mapped_op.home, 0.0) + count * sum(o.bytes for o in operands)

@@ -56,7 +56,8 @@ class Result:
 
     ``steps`` is how many steps were simulated one after another; ``latency_s`` is the time of one (their mean).
     ``energy_j`` goes by component, with ``static`` for idle power over the time, per step.
-    ``time_by_bound_s`` adds up to ``latency_s``.
+    ``time_by_bound_s`` adds up to ``latency_s``. ``mfu`` is a training step's share of the devices' peak that the
+    model's own FLOPs take (`workloads.models.flops.model_flops`), None of other phases.
     """
 
     model: str
@@ -82,6 +83,7 @@ class Result:
     notes: tuple[str, ...]
     plan: MemoryPlan
     execution: Execution
+    mfu: float | None = None
 
     @property
     def tokens_per_s(self) -> float:
@@ -103,8 +105,10 @@ class Result:
         document = {
             name: value
             for name, value in vars(self).items()
-            if name not in ("execution", "plan", "ops", "bounds", "notes")
+            if name not in ("execution", "plan", "ops", "bounds", "notes", "mfu")
         }
+        if self.mfu is not None:
+            document["mfu"] = self.mfu
         document |= {
             "tokens_per_s": self.tokens_per_s,
             "total_energy_j": self.total_energy_j,

@@ -24,9 +24,10 @@ from simulator.transport import Slowness, as_stated, collective_cost, transfer_d
 from workloads.errors import InputError, unknown_name
 from workloads.formats import FormatChoice
 from workloads.models.architecture import Model
+from workloads.models.flops import model_flops
 from workloads.models.lower import lower
-from workloads.models.stored_formats import stored_formats
-from workloads.phases import Decode, Phase
+from workloads.models.stored_formats import phase_formats
+from workloads.phases import Decode, Phase, Train
 from workloads.workload import Collective, Op, Workload
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def simulate(
     """
     if fidelity not in FIDELITIES:
         raise unknown_name("fidelity", fidelity, FIDELITIES, field="fidelity")
-    formats = formats or stored_formats(model)
+    formats = formats or phase_formats(model, phase)
     policy = policy or Policy()
     if policy.collections and policy.lanes.count > 1:
         raise InputError("a batch in lanes beside caches of pieces", expected="one of the two", field="lanes")
@@ -157,7 +158,14 @@ def simulate(
         notes=tuple(notes),
         plan=plan,
         execution=execution,
+        mfu=_utilisation(model, phase, system, formats, latency_s) if isinstance(phase, Train) else None,
     )
+
+
+def _utilisation(model: Model, phase: Phase, system: System, formats: FormatChoice, latency_s: float) -> float:
+    """The model's FLOPs over those that all devices could do meanwhile on their fastest engines."""
+    peak = max(engine.throughput(formats.compute) for engine in system.engines.values())
+    return model_flops(model, phase.batch, phase.context) / (latency_s * system.devices * peak)
 
 
 def _op_rows(mapped: MappedWorkload, plan: MemoryPlan) -> Iterator[OpRow]:

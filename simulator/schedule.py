@@ -4,6 +4,8 @@ Each placed run becomes one segment. Its operations become compute tasks; operan
 operation computes in become transfers before it (or after it, where it writes them). The marker task ``done`` ends
 every layer: the next layer starts after it, and a buffer of a streamed layer is free again after it. Where steps have
 lanes, each lane has such a marker too (``done/0``), and its steps in the next layer start after that one.
+Where a training step writes tensors back to slower tiers, each layer has a marker ``written`` too, and the layer that
+needs the room starts after it, as do its transfers: what is fetched again for the backward pass has arrived by then.
 
 Within a layer the transfers ahead stand before the operations, so on a shared port a layer's incoming bytes are served
 after the operations of the layer before and ahead of its own.
@@ -11,14 +13,14 @@ after the operations of the layer before and ahead of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from hw.spec.system import System
 from mappers.mapped import MappedOp, MappedWorkload
 from mappers.planner.liveness import activation_peak_bytes
 from mappers.planner.placement import LayerPlan, MemoryPlan, PlannedRun
-from simulator.dispatch import chosen_at_run_time, joined_demands, sent_along, with_firsts_apart
+from simulator import dispatch
 from simulator.engine import Buffer, Demand, Dependency, Resident, Segment, Task, TaskGraph
 from simulator.transport import (
     Slowness,
@@ -80,7 +82,7 @@ def schedule(
     energy: dict[str, float] = {}
     segments = []
     previous_length = 1
-    for number, run in enumerate(with_firsts_apart(plan.runs)):
+    for number, run in enumerate(dispatch.with_firsts_apart(plan.runs)):
         segment = _SegmentBuilder(mapped, plan, system, run, previous_length, slowness, send_along)
         name = f"{number} {run.pattern[0].layer.name}"
         segments.append(segment.build(name))
@@ -113,6 +115,7 @@ class _SegmentBuilder:
         self.send_along = send_along
         self.lanes = max(layer.lanes for layer, _ in mapped.workload.layers())
         self.same_length = previous_length == len(run.pattern)
+        self.gated, self.backs = dispatch.writes_tensors_back(mapped, plan), list[str]()
         self.tasks: list[Task] = []
         self.arrivals: dict[str, str] = {}
         self.buffers: list[Buffer] = []
@@ -130,6 +133,9 @@ class _SegmentBuilder:
     def _name(self, position: int, step: str) -> str:
         return step if len(self.run.pattern) == 1 else f"{position}.{step}"
 
+    def _names(self, position: int, steps: Iterable[str]) -> tuple[str, ...]:
+        return tuple(self._name(position, step) for step in steps)
+
     def _done(self, position: int) -> str:
         return "done" if position == len(self.run.pattern) - 1 else f"{position}.done"
 
@@ -138,28 +144,38 @@ class _SegmentBuilder:
 
     def _layers_before(self, position: int, back: int, lane: int | None = None) -> Dependency:
         """The end of the layer ``back`` layers before the one at ``position``, or of one lane of it."""
+        at, lag = self._position_before(position, back)
+        return Dependency(self._done(at) if lane is None else self._lane_done(at, lane), lag)
+
+    def _position_before(self, position: int, back: int) -> tuple[int, int]:
         length = len(self.run.pattern)
         lag = max(0, -((position - back) // length))
-        at = position - back + lag * length
-        return Dependency(self._done(at) if lane is None else self._lane_done(at, lane), lag)
+        return position - back + lag * length, lag
+
+    def _written_before(self, position: int) -> tuple[Dependency, ...]:
+        """When all that the layer ``ahead + 1`` layers ago wrote has left the home tier."""
+        at, lag = self._position_before(position, self.plan.ahead + 1)
+        wait = Dependency(self._done(at).replace("done", "written"), lag)
+        whole = (Dependency("written", 1),) if lag and not self.same_length else ()
+        return (wait, *whole) if self.gated else ()
 
     # Layers
 
     def _add_layer(self, position: int, placed: LayerPlan) -> None:
         layer = self.mapped.layers[placed.layer.name]
         where: dict[str, str] = {}
-        self.arrivals = {}
+        self.arrivals, self.backs = {}, []
         fetched: set[str] = set()
         if self.plan.ahead:
             for op in layer.layer.ops:
-                if chosen_at_run_time(op, placed):
+                if dispatch.chosen_at_run_time(op, placed):
                     continue
                 for operand in self._streamed(op, layer.ops[op.name], placed):
                     self._fetch(position, placed, op, operand, layer.ops[op.name].home, self._buffer_free(position))
         first_task = len(self.tasks)
         for step in placed.layer.steps:
-            start = self._layers_before(position, 1, step.lane)
-            after: list[str | Dependency] = [self._name(position, name) for name in step.after] or [start]
+            start = (self._layers_before(position, 1, step.lane), *self._written_before(position))
+            after: list[str | Dependency] = [*(self._names(position, step.after) or start)]
             if isinstance(step, Collective):
                 self._add_collective(position, placed, step, after)
             else:
@@ -186,14 +202,17 @@ class _SegmentBuilder:
         if self.lanes > 1:
             markers = tuple(self._lane_done(position, lane) for lane in range(self.lanes))
             self._add_task(Task(self._done(position), "compute", after=markers), TaskOrigin(name, "done", "marker"))
+        if self.gated:
+            marker = self._done(position).replace("done", "written")
+            written = Task(marker, "compute", after=(self._done(position), *self.backs))
+            self._add_task(written, TaskOrigin(name, "written", "marker"))
 
     def _buffer_free(self, position: int) -> tuple[Dependency, ...]:
         """When the buffer of the layer ``ahead + 1`` layers ago is free again."""
         wait = self._layers_before(position, self.plan.ahead + 1)
-        if wait.lag and not self.same_length:
-            # Patterns of unequal length count layers differently: wait for the whole pattern before.
-            return (wait, Dependency("done", 1))
-        return (wait,)
+        # Patterns of unequal length count layers differently: then wait for the whole pattern before.
+        whole = (Dependency("done", 1),) if wait.lag and not self.same_length else ()
+        return (wait, *whole, *self._written_before(position))
 
     def _streamed(self, op: Op, mapped: MappedOp, placed: LayerPlan) -> Iterator[Operand]:
         cached = {tensor for tensor, _ in placed.missed_bytes}
@@ -222,11 +241,13 @@ class _SegmentBuilder:
         self, position: int, placed: LayerPlan, op: Op, operand: Operand, home: str, after: tuple[str | Dependency, ...]
     ) -> str:
         assert operand.stored is not None
-        name = self._name(position, f"fetch {op.name}.{operand.symbol}")
+        name = self._name(position, f"fetch {dispatch.operand_name(op, operand)}")
         slowness = self.slowness(op, operand)
         source, size = placed.tier(operand.stored), operand.bytes
         self._transfer(name, source, home, size, after, placed, operand.stored, "fetch", slowness)
-        readers = tuple(self._name(position, reader) for reader in placed.layer.readers(op, operand))
+        readers = self._names(position, placed.layer.readers(op, operand))
+        if self.gated:
+            readers += self._names(position, [f"write back {back}" for back in dispatch.backs_in_place(op, operand)])
         self.buffers.append(Buffer(f"buffer for {name}", home, round(operand.bytes), name, readers))
         return name
 
@@ -242,8 +263,8 @@ class _SegmentBuilder:
     ) -> None:
         waits = list(after)
         for operand in self._streamed(op, mapped, placed):
-            if self.plan.ahead and not chosen_at_run_time(op, placed):
-                waits.append(self._name(position, f"fetch {op.name}.{operand.symbol}"))
+            if self.plan.ahead and not dispatch.chosen_at_run_time(op, placed):
+                waits.append(self._name(position, f"fetch {dispatch.operand_name(op, operand)}"))
             else:
                 waits.append(self._fetch(position, placed, op, operand, mapped.home, tuple(after)))
         waits += self._fetch_misses(position, placed, op, mapped.home, tuple(after), fetched)
@@ -252,10 +273,10 @@ class _SegmentBuilder:
         demands = [Demand(share.engine, share.seconds, share.operations, "op") for share in mapped.shares]
         demands.append(Demand(mapped.home, mapped.port_s, mapped.read_bytes + mapped.write_bytes))
         held = tuple(share.engine for share in mapped.shares)
-        sent = sent_along(self.mapped, placed.layer, op, self.plan.home) if self.send_along else ()
+        sent = dispatch.sent_along(self.mapped, placed.layer, op, self.plan.home) if self.send_along else ()
         if sent:
             size = sum(operand.bytes for operand in sent)
-            demands = joined_demands(demands, transfer_demands(self.system, mapped.home, self.plan.home, size))
+            demands = dispatch.joined_demands(demands, transfer_demands(self.system, mapped.home, self.plan.home, size))
             for component, joules in transfer_energy_j(self.system, mapped.home, self.plan.home, size).items():
                 self._spend(component, joules)
         task = Task(name, "compute", tuple(demands), held, mapped.overhead_s, tuple(waits))
@@ -273,11 +294,14 @@ class _SegmentBuilder:
             if operand.activation is not None:
                 where[operand.activation] = self.plan.home if operand in sent else mapped.home
             elif operand.stored is not None and placed.tier(operand.stored) != mapped.home and operand.bytes:
-                back = self._name(position, f"write back {op.name}.{operand.symbol}")
+                back = self._name(position, f"write back {dispatch.operand_name(op, operand)}")
                 target = placed.tier(operand.stored)
-                slowness = self.slowness(op, operand)
-                size = operand.bytes
+                slowness, size = self.slowness(op, operand), operand.bytes
                 self._transfer(back, mapped.home, target, size, (name,), placed, operand.stored, "write back", slowness)
+                self.backs.append(back)
+                if self.gated and not dispatch.in_place(op, operand):
+                    readers = self._names(position, dispatch.later_readers(placed.layer, op, operand))
+                    self.buffers.append(Buffer(f"leaving by {back}", mapped.home, round(size), name, (back, *readers)))
 
     def _bring_activations(
         self,
@@ -307,17 +331,8 @@ class _SegmentBuilder:
     def _bring_home(self, position: int, placed: LayerPlan, where: dict[str, str], lane: int) -> list[str | Dependency]:
         """Move what the lane reads in the next layer to where it expects it; returns what its end must wait for."""
         moves: list[str | Dependency] = []
-        read_last: dict[str, int] = {}
-        written: dict[str, tuple[int, Op, Operand]] = {}
-        for at, op in enumerate(placed.layer.ops):
-            for operand in op.operands:
-                if operand.activation is not None and op.lane == lane:
-                    if operand.access == "read":
-                        read_last[operand.activation] = at
-                    else:
-                        written[operand.activation] = (at, op, operand)
-        for activation, (at, op, operand) in written.items():
-            if where[activation] != self.plan.home and read_last.get(activation, -1) <= at:
+        for activation, (op, operand, leaves) in dispatch.last_writes(placed.layer, lane).items():
+            if where[activation] != self.plan.home and leaves:
                 name = self._name(position, f"bring {activation} home")
                 after = (self._name(position, op.name),)
                 self._transfer(

@@ -65,7 +65,9 @@ def root(
 def simulate(
     model: Annotated[str, typer.Option(help="A name from 'tiercade list models', or a Hugging Face config.json.")],
     system: Annotated[str, typer.Option(help="A name from 'tiercade list systems', or a YAML file.")],
-    phase: Annotated[str, typer.Option(help="prefill (time to first token) or decode (time of one step).")] = "decode",
+    phase: Annotated[
+        str, typer.Option(help="prefill (time to first token), decode (time of one step) or train (one step).")
+    ] = "decode",
     batch: Annotated[int, typer.Option(help="Sequences at once.")] = 1,
     context: Annotated[int, typer.Option(help="Tokens per sequence: the prompt, or all tokens so far.")] = 2048,
     past: Annotated[int, typer.Option(metavar="TOKENS", help="Of a prompt: tokens whose cache is there already.")] = 0,
@@ -138,6 +140,13 @@ def simulate(
             help="What hbm.bandwidth=+20% (or x2, or a value) would change, and elasticities; all: these alone.",
         ),
     ] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Of training, what is computed again: none, selective (attention) or full.")
+    ] = None,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(metavar="LAYERS", help="Checkpoint every so many layers' first one.")
+    ] = None,
+    loss: Annotated[str | None, typer.Option(help="Of training: logits (stored) or cut (made tile by tile).")] = None,
     trace_out: Annotated[Path | None, typer.Option(help="Write a Chrome trace (opens in Perfetto).")] = None,
     out: Annotated[Path | None, typer.Option(help="Write a run folder with figures, trace and inputs here.")] = None,
     json: Json = False,
@@ -182,6 +191,9 @@ def simulate(
         fidelity=fidelity,
         software=software,
         constants=constants,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        loss=loss,
     )
     run_simulate(request, trace_out=trace_out, out=out, as_json=json, what_ifs=tuple(what_ifs or ()))
 

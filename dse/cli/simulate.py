@@ -22,8 +22,8 @@ from workloads.errors import InputError, unknown_name
 from workloads.models.architecture import Model
 from workloads.models.catalogue import model as catalogue_model
 from workloads.models.config import read_model
-from workloads.models.stored_formats import stored_formats
-from workloads.phases import Decode, Phase, Prefill
+from workloads.models.stored_formats import phase_formats
+from workloads.phases import Decode, Phase, Prefill, Train
 from workloads.workload import Role
 
 if TYPE_CHECKING:
@@ -32,11 +32,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Request", "Run", "choose_model", "choose_system", "run_request", "run_simulate"]
 
-PHASES: dict[str, type[Prefill] | type[Decode]] = {"prefill": Prefill, "decode": Decode}
+PHASES = ("prefill", "decode", "train")
 OPTIONS = {
     "collections": "expert_cache",
     "collections.slots": "expert_cache",
     "collections.warmup": "steps",
+    "every": "checkpoint_every",
     "collections.misses_on": "misses_on",
     "fetch.ahead": "fetch_ahead",
     "fetch.recall": "recall",
@@ -89,6 +90,9 @@ class Request:
     past: int = 0
     software: str | None = None
     constants: str | None = None
+    checkpoint: str | None = None
+    checkpoint_every: int | None = None
+    loss: str | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,8 @@ def _run_request(request: Request, system: System | None) -> Run:
     system = system or choose_system(request.system, request.changes, request.devices)
     phase = _phase(request)
     chosen = {name: getattr(request, name) for name in ("weights", "kv_cache", "activations", "compute")}
-    formats = replace(stored_formats(model), **{name: value for name, value in chosen.items() if value is not None})
+    given = {name: value for name, value in chosen.items() if value is not None}
+    formats = replace(phase_formats(model, phase), **given)
     if request.weights is not None:
         formats = replace(formats, experts=None)
     policy = Policy(
@@ -230,10 +235,18 @@ def _overridden(system: System, changes: tuple[str, ...], option: str) -> System
 def _phase(request: Request) -> Phase:
     if request.phase not in PHASES:
         raise unknown_name("phase", request.phase, PHASES, field="--phase")
+    if request.past and request.phase != "prefill":
+        expected = "0, or --phase prefill"
+        raise InputError(f"{request.past} past tokens of {request.phase}", expected=expected, field="--past")
+    given = {"checkpoint": request.checkpoint, "every": request.checkpoint_every, "loss": request.loss}
+    training: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if request.phase == "train":
+        return Train(request.batch, request.context, **training)
+    for name in training:
+        option = f"--{OPTIONS.get(name, name).replace('_', '-')}"
+        raise InputError(f"{option} of {request.phase}", expected="--phase train", field=option)
     if request.phase == "prefill":
         return Prefill(request.batch, request.context, request.past)
-    if request.past:
-        raise InputError(f"{request.past} past tokens of decode", expected="0, or --phase prefill", field="--past")
     return Decode(request.batch, request.context)
 
 
@@ -263,7 +276,7 @@ def _place(words: tuple[str, ...]) -> Place:
     return place
 
 
-OP_KINDS = ("attention", "elementwise", "gather", "gemm", "grouped_gemm", "norm")
+OP_KINDS = ("attention", "elementwise", "gather", "gemm", "grouped_gemm", "norm", "optimizer")
 
 
 def _assign(words: tuple[str, ...], system: System) -> Assign:

@@ -24,6 +24,9 @@ __all__ = [
 WORKSPACE = "activations, buffers"
 """What a tier holds at its peak beyond the tensors placed in it: activations, streaming buffers, caches."""
 
+KEPT = "kept activations"
+"""What a training step keeps for its backward pass, which is placed as other tensors are."""
+
 _WORTH_SHOWING = 5e-4
 
 
@@ -88,9 +91,11 @@ def headline(result: Result) -> tuple[tuple[str, str], ...]:
     energy, bound = result.total_energy_j, result.bounds
     power_w, share = energy / result.latency_s, percent_text(bound.latency_s / result.latency_s)
     what = "bytes" if bound.bytes_s >= bound.compute_s else "operations"
+    used = () if result.mfu is None else (("model FLOPs utilisation (MFU)", percent_text(result.mfu)),)
     return (
         (long_name.get(result.phase, "time per step"), seconds_text(result.latency_s)),
         (tokens, number_text(result.tokens_per_s)),
+        *used,
         ("energy per token", f"{joules_text(energy / result.tokens)} (mean power {engineering(power_w, 'W')})"),
         ("lower bound", f"{seconds_text(bound.latency_s)} by {what}, {share} of the latency"),
     )
@@ -132,7 +137,11 @@ def tier_uses(result: Result) -> tuple[TierUse, ...]:
 
 
 def _by_role(result: Result, tier: str) -> tuple[tuple[str, float], ...]:
-    rows = [(str(role), size) for role, tiers in result.placement_bytes.items() if (size := tiers.get(tier, 0.0)) > 0]
+    rows = [
+        (KEPT if role == "activations" else str(role), size)
+        for role, tiers in result.placement_bytes.items()
+        if (size := tiers.get(tier, 0.0)) > 0
+    ]
     rows.sort(key=lambda row: (-row[1], row[0]))
     # The peak counts whole bytes per tensor, so a difference of a few bytes is rounding.
     beyond = result.peak_bytes.get(tier, 0.0) - sum(size for _, size in rows)

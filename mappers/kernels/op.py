@@ -40,6 +40,7 @@ FAMILIES = {
     "elementwise": "elementwise",
     "gelu": "elementwise",
     "gather": "gather",
+    "optimizer": "elementwise",
 }
 """The family of kernels that runs operations of each kind."""
 
@@ -140,11 +141,21 @@ def _kernel_time(op: Op, family: str, machine: KernelMachine, entry: Entry, peak
         rest = _columns(sizes["n1"], sizes["n0"], total, peak)
         return grouped_time(machine, typed(GroupedConstants, entry), GroupedShapes(loads, experts, *rest))
     if family == "attention":
-        return attention_time(machine, typed(AttentionConstants, entry), _attention_shapes(op, sizes, peak))
+        forward = attention_time(machine, typed(AttentionConstants, entry), _attention_shapes(op, sizes, peak))
+        return _backward_time(forward) if "DAV" in {operand.symbol for operand in op.operands} else forward
     width = max((size for rank, size in op.sizes if rank in ("d", "s")), default=0)
     element_bytes = max(storage_format(operand.format).bits_per_element for operand in op.operands) / 8
     shapes_of_rows = RowShapes(*_columns(total, width * element_bytes, op.work.other))
     return row_time(machine, typed(RowConstants, entry), shapes_of_rows)
+
+
+_BACKWARD_PRODUCTS = 5 / 2
+"""Attention's gradients take five matrix products where its result takes two (FlashAttention-2, arXiv 2307.08691)."""
+
+
+def _backward_time(forward: KernelTime) -> KernelTime:
+    """The gradients' kernel at the forward kernel's rate, for want of measurements of its own."""
+    return replace(forward, compute_s=_BACKWARD_PRODUCTS * forward.compute_s)
 
 
 def _attention_shapes(op: Op, sizes: dict[str, int], peak: float) -> AttentionShapes:
@@ -160,7 +171,7 @@ def _attention_shapes(op: Op, sizes: dict[str, int], peak: float) -> AttentionSh
         width,
         peak_ops_per_s=peak,
         bytes_per_element=cached / (2 * sizes["b"] * sizes["m"] * sizes["h"] * width),
-        causal="causal" in op.cascade.name or "window" in op.cascade.name,
+        causal=op.cascade.name == "attention-backward" or "causal" in op.cascade.name or "window" in op.cascade.name,
         window=sizes.get("window", np.inf),
     )
 

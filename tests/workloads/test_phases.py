@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from workloads.errors import InputError
 from workloads.models.catalogue import model
 from workloads.models.lower import lower
-from workloads.phases import Decode, Prefill
+from workloads.phases import Decode, Prefill, Train
 from workloads.workload import Workload
 
 
@@ -81,3 +81,14 @@ def test_a_windowed_piece_sees_its_window() -> None:
     assert windowed.work.contraction == pytest.approx(4 * 64 * 64 * 100 * 128, rel=1e-9)
     assert whole.work.contraction == pytest.approx(4 * 64 * 64 * (100 * 9_900 + 100 * 101 / 2), rel=1e-9)
     assert dict(windowed.sizes)["m"] == 227
+
+
+def test_train() -> None:
+    phase = Train(2, 8)
+    assert (phase.name, phase.query_tokens, phase.tokens) == ("train", 8, 16)
+    with pytest.raises(InputError, match="'fully'") as caught:
+        Train(2, 8, "fully")  # type: ignore[arg-type]
+    assert caught.value.field == "checkpoint"
+    for wrong in ({"loss": "sliced"}, {"every": 0}, {"state_format": "fp33"}):
+        with pytest.raises(InputError):
+            Train(2, 8, **wrong)

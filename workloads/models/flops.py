@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 
 from workloads.models.architecture import Attention, Block, FeedForward, MixtureOfExperts, Model
-from workloads.models.counts import feed_forward_matrices, projection_matrices
+from workloads.models.counts import feed_forward_matrices, parameters, projection_matrices
 
-__all__ = ["attended_pairs", "forward_flops"]
+__all__ = ["attended_pairs", "forward_flops", "model_flops"]
 
 
 def forward_flops(
@@ -44,6 +44,18 @@ def forward_flops(
             model.blocks[index], model.hidden, batch, query_tokens, context, encoder_tokens, skip_masked, absorb
         )
     return 2 * total
+
+
+def model_flops(model: Model, batch: int, context: int) -> int:
+    """FLOPs that a training step's utilisation is counted by: 6 N + 12 L h s for each of all tokens.
+
+    Tokens are ``batch`` x ``context``. N counts all parameters, embeddings too, L layers, h the width of all query
+    heads together and s the context. What is computed again does not count, and a causal mask saves nothing (PaLM,
+    arXiv 2204.02311, appendix B; as pytorch/torchtitan at commit 0413364 reports it).
+    """
+    widths = (model.blocks[index].attention for index in model.order)
+    per_token = 6 * parameters(model).total + 12 * context * sum(a.heads * a.head_dim for a in widths)
+    return batch * context * per_token
 
 
 def attended_pairs(attention: Attention, query_tokens: int, context: int, *, skip_masked: bool = True) -> int:

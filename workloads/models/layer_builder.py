@@ -46,9 +46,13 @@ class LayerBuilder:
     steps: list[Step] = field(default_factory=list)
     tensors: dict[str, StoredTensor] = field(default_factory=dict)
 
-    def store(self, name: str, role: Role, elements: float, *, shared_with: str | None = None) -> Ref:
-        """Declare a stored tensor in the format its role calls for, and return a reference to it."""
-        if role == "kv_cache":
+    def store(
+        self, name: str, role: Role, elements: float, *, shared_with: str | None = None, format: str | None = None
+    ) -> Ref:
+        """Declare a stored tensor in ``format``, or the one its role calls for, and return a reference to it."""
+        if format is not None:
+            fmt = format
+        elif role == "kv_cache":
             fmt = self.formats.kv_cache
         elif role == "experts":
             fmt = self.formats.experts or self.formats.weights

@@ -15,11 +15,11 @@ from workloads.models.architecture import Block, Model
 from workloads.models.layer_builder import LayerBuilder, activation, stored
 from workloads.models.lower_attention import AttentionShape, add_attention, add_cross_attention
 from workloads.models.lower_feed_forward import ExpertShare, add_feed_forward
-from workloads.models.stored_formats import stored_formats
-from workloads.phases import Decode, Phase, Prefill
+from workloads.models.stored_formats import phase_formats
+from workloads.phases import Decode, Phase, Prefill, Train
 from workloads.workload import Layer, Run, Workload
 
-__all__ = ["lower", "lower_head", "repeating_runs"]
+__all__ = ["Side", "lower", "lower_block", "lower_embedding", "lower_head", "repeating_runs"]
 
 
 def lower(
@@ -35,28 +35,29 @@ def lower(
     ``experts`` divides experts over devices instead of cutting each; ``phase`` is then that of one group of attention.
 
     For an encoder-decoder, prefill runs the encoder over ``context`` tokens and the decoder over its start token;
-    decode runs the decoder with ``context`` tokens behind it and as many encoder tokens. Raises `InputError` when
+    decode runs the decoder with ``context`` tokens behind it and as many encoder tokens. A training step goes forward,
+    backward and over the weights (`workloads.models.lower_train`). Raises `InputError` when
     the phase does not exist for the model, the context is longer than the model's position table, or the shapes
     cannot be split over the devices.
     """
-    formats = formats or stored_formats(model)
+    formats = formats or phase_formats(model, phase)
+    if isinstance(phase, Train):
+        _require_positions(model, phase.context)
+        from workloads.models.lower_train import lower_train  # which takes this module's layers
+
+        return lower_train(model, phase, formats, devices=devices)
     encoder_only = not any(block.attention.causal for block in model.blocks)
     if encoder_only and isinstance(phase, Decode):
         raise InputError(f"{model.name} is an encoder and has no decode phase", expected="prefill", field="phase")
     if isinstance(phase, Prefill) and phase.past and model.encoder_layers:
         raise InputError(f"{model.name} has an encoder, which reads all tokens at once", expected="0", field="past")
-    if model.max_positions is not None and model.positions and phase.context > model.max_positions:
-        raise InputError(
-            f"{model.name} has positions for {model.max_positions} tokens, not {phase.context}",
-            expected=f"at most {model.max_positions}",
-            field="context",
-        )
-    encoder = _Side(phase.batch, phase.context, phase.context)
+    _require_positions(model, phase.context)
+    encoder = Side(phase.batch, phase.context, phase.context)
     if model.encoder_layers and not encoder_only and isinstance(phase, Prefill):
-        decoder = _Side(phase.batch, 1, 1)
+        decoder = Side(phase.batch, 1, 1)
     else:
-        decoder = _Side(phase.batch, phase.query_tokens, phase.context)
-    runs = [Run((_embedding(model, formats, phase.tokens, devices),), 1)]
+        decoder = Side(phase.batch, phase.query_tokens, phase.context)
+    runs = [Run((lower_embedding(model, formats, phase.tokens, devices),), 1)]
     cache: dict[tuple[int, bool], Layer] = {}
     encoder_tokens = encoder.batch * encoder.keys if isinstance(phase, Prefill) else None
     for in_encoder, group in groupby(enumerate(model.order), key=lambda pair: pair[0] < model.encoder_layers):
@@ -67,7 +68,7 @@ def lower(
                 key = (index, in_encoder)
                 if key not in cache:
                     name = f"{'encoder' if in_encoder else 'layer'}{index if len(model.blocks) > 1 else ''}"
-                    cache[key] = _block(
+                    cache[key] = lower_block(
                         model, model.blocks[index], formats, side, devices, name, encoder.keys, encoder_tokens, experts
                     )
                 # Decoding does not run the encoder, but its weights stay in memory.
@@ -85,6 +86,15 @@ def lower(
     return Workload(model.name, phase, tuple(runs), devices)
 
 
+def _require_positions(model: Model, context: int) -> None:
+    if model.max_positions is not None and model.positions and context > model.max_positions:
+        raise InputError(
+            f"{model.name} has positions for {model.max_positions} tokens, not {context}",
+            expected=f"at most {model.max_positions}",
+            field="context",
+        )
+
+
 def _last_encoder_run(runs: list[Run]) -> int:
     return max(at for at, run in enumerate(runs) if run.pattern[0].name.startswith("encoder"))
 
@@ -96,7 +106,7 @@ def _encoder_end(model: Model, formats: FormatChoice, tokens: int) -> Layer:
     return layer.build()
 
 
-class _Side:
+class Side:
     """Batch, new tokens and attended tokens of an encoder's or decoder's layers."""
 
     def __init__(self, batch: int, queries: int, keys: int) -> None:
@@ -126,7 +136,7 @@ def repeating_runs(order: list[int], longest: int = 8) -> list[tuple[tuple[int, 
     return runs
 
 
-def _embedding(model: Model, formats: FormatChoice, tokens: int, devices: int) -> Layer:
+def lower_embedding(model: Model, formats: FormatChoice, tokens: int, devices: int) -> Layer:
     """Gather the tokens' rows, and whatever a model does to them before its first layer."""
     layer = LayerBuilder("embedding", formats)
     width = model.embedding_dim or model.hidden
@@ -180,11 +190,11 @@ def _norm(
     return name
 
 
-def _block(
+def lower_block(
     model: Model,
     block: Block,
     formats: FormatChoice,
-    side: _Side,
+    side: Side,
     devices: int,
     name: str,
     encoder_keys: int,

@@ -89,3 +89,16 @@ def test_page_scores_bound_every_score_and_pick_the_best(
     assert np.all(found["S"] >= scores.max(axis=-1) - 1e-12)
     best = np.sort(found["S"], axis=-1)[..., ::-1][..., :chosen]
     np.testing.assert_allclose(np.take_along_axis(found["S"], found["PI"].astype(int), axis=-1), best)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32), b=SIZES, h=SIZES, g=SIZES, n=st.integers(1, 6))
+def test_channel_scores_pick_the_best_by_few_channels(seed: int, b: int, h: int, g: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    q, k = rng.normal(size=(b, h, g, 3)), rng.normal(size=(b, h, n, 3))
+    chosen = int(rng.integers(1, n + 1))
+    found = run_cascade(load_cascade("channel-scores"), {"Q": q, "KC": k}, {"k": chosen}, intermediates=True)
+    scores = np.einsum("bhge,bhne->bhgn", q, k)
+    np.testing.assert_allclose(found["S"], scores)
+    best = np.sort(scores, axis=-1)[..., ::-1][..., :chosen]
+    np.testing.assert_allclose(np.take_along_axis(scores, found["TI"].astype(int), axis=-1), best)

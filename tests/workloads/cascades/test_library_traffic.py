@@ -87,6 +87,9 @@ FORMS: dict[str, tuple[dict[str, float], str]] = {
     "squared-relu": (POINTS, "U=t*s H=t*s"),
     "gemm": ({"m": 3, "n0": 5, "n1": 7}, "A=m*n0 W=n0*n1 Z=m*n1"),
     "gemm-bias": ({"m": 3, "n0": 5, "n1": 7}, "A=m*n0 W=n0*n1 B=n1 Z=m*n1"),
+    "channel-scores": (
+        {"b": 2, "h": 3, "g": 5, "n": 7, "e": 11, "k": 4}, "Q=b*h*g*e KC=b*h*n*e TI=b*h*g*k",
+    ),
     # The hidden width is h * e = 77, the feed-forward width four times that.
     "gpt-layer-10": (
         {"b": 2, "m": 3, "h": 7, "e": 11},
@@ -144,6 +147,41 @@ FORMS: dict[str, tuple[dict[str, float], str]] = {
     "spgemm-outer": (SPARSE, "A=120 B=600 Z=m*n"),
     "spgemm-row-wise": (SPARSE, "A=120 B=600 Z=m*n"),
     "welford": (ROW, "X=t*d MU=t VAR=t"),
+    # Training: what a forward operation keeps, the gradients, the update.
+    "adam": ({"d": 11}, "P=d M=d V=d G=d PN=d MN=d VN=d W=d"),
+    "add-layer-norm-statistics": (ROW, "X=t*d R=t*d G=d B=d S=t*d Y=t*d MU=t IS=t"),
+    "add-rms-norm-statistics": (ROW, "X=t*d R=t*d G=d S=t*d Y=t*d IR=t"),
+    "layer-norm-statistics": (ROW, NORM + " MU=t R=t"),
+    "rms-norm-statistics": (ROW, "X=t*d G=d Y=t*d R=t"),
+    "add-layer-norm-backward": (ROW, "S=t*d G=d MU=t IS=t DY=t*d DS=t*d DX=t*d DG=d DB=d"),
+    "add-rms-norm-backward": (ROW, "S=t*d G=d IR=t DY=t*d DS=t*d DX=t*d DG=d"),
+    "attention-1pass-causal-lse": (ATTENTION, GQA + " LSE=b*h*g*p"),
+    "attention-1pass-window-lse": (
+        ATTENTION | {"window": 20}, "Q=b*h*g*p*e K=b*h*26*e V=b*h*26*f AV=b*h*g*p*f LSE=b*h*g*p",
+    ),
+    "attention-backward-full": (ATTENTION, GQA + " DAV=b*h*g*p*f LSE=b*h*g*p DQ=b*h*g*p*e DK=b*h*m*e DV=b*h*m*f"),
+    # The gradients of keys that no query sees are written too: they are 0.
+    "attention-backward-window": (
+        ATTENTION | {"window": 20},
+        "Q=b*h*g*p*e K=b*h*26*e V=b*h*26*f AV=b*h*g*p*f DAV=b*h*g*p*f LSE=b*h*g*p DQ=b*h*g*p*e DK=b*h*m*e DV=b*h*m*f",
+    ),
+    "bias-backward": (ROW, "DY=t*d DB=d"),
+    "cut-cross-entropy-lse": (ROW | {"v": 50}, "X=t*d C=d*v LAB=t LOSS=t LSE=t"),
+    "embedding-backward": (ROW | {"v": 50}, "T=t DX=t*d DE=v*d"),
+    "rotary-append-backward": (
+        {"t": 7, "a": 6, "h": 2, "i": 2},
+        "DQ=t*a*4 DK=t*h*4 DV=t*h*4 CS=t*i SN=t*i QL=t*a*i QH=t*a*i KL=t*h*i KH=t*h*i VC=t*h*4",
+    ),
+    "softmax-cross-entropy": (ROW, "L=t*d LAB=t LOSS=t LSE=t"),
+    "softmax-cross-entropy-backward": (ROW, "L=t*d LAB=t LSE=t DL=t*d"),
+    **{
+        f"{name}-backward": (POINTS, "U=t*s DH=t*s DU=t*s")
+        for name in ("gelu", "gelu-tanh", "quick-gelu", "relu", "silu", "squared-relu")
+    },
+    **{
+        f"{name}-backward": (POINTS, "G=t*s U=t*s DH=t*s DG=t*s DU=t*s")
+        for name in ("geglu", "geglu-tanh", "reglu", "swiglu", "swiglu-clamped")
+    },
 }  # fmt: skip
 
 
