@@ -11,7 +11,7 @@ import typer
 from dse.cli.map import check_run
 from dse.cli.map_options import OBJECTIVES, MapOptions
 from dse.cli.output import print_document
-from dse.cli.simulate import PHASES, choose_model, choose_system
+from dse.cli.simulate import INFERENCE, choose_model, choose_system
 from dse.cli.stopping import stoppable
 from mappers.map_workload import OpMapper, OpMapping
 from workloads.errors import InputError, unknown_name
@@ -56,8 +56,8 @@ def run_map_model(asked: ModelOptions, options: MapOptions, *, as_json: bool) ->
         raise InputError("is missing", "a name from 'tiercade list systems' or a file", "--system")
     if options.objective is not None and options.objective not in OBJECTIVES:
         raise unknown_name("objective", options.objective, OBJECTIVES, field="--objective")
-    if asked.phase is not None and asked.phase not in PHASES:
-        raise unknown_name("phase", asked.phase, PHASES, field="--phase")
+    if asked.phase is not None and asked.phase not in INFERENCE:
+        raise unknown_name("phase", asked.phase, INFERENCE, field="--phase")
     workload, mapper = _prepared(asked, options)
     started = time.process_time()
     rows: list[Row] = []
@@ -83,7 +83,7 @@ def _prepared(asked: ModelOptions, options: MapOptions) -> tuple[Workload, OpMap
         system = choose_system(options.system, options.changes, asked.devices)
         step = "--phase"
         batch = 1 if asked.batch is None else asked.batch
-        phase = PHASES[asked.phase or "decode"](batch, 2048 if asked.context is None else asked.context)
+        phase = INFERENCE[asked.phase or "decode"](batch, 2048 if asked.context is None else asked.context)
         workload = lower(model, phase, devices=system.devices)
     except InputError as error:
         if error.file is not None or (error.field or "").startswith("--"):

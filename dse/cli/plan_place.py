@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dse.cli.output import check_figure, print_document, write_figure
-from dse.cli.simulate import PHASES, choose_model, choose_system
+from dse.cli.simulate import INFERENCE, choose_model, choose_system
 from dse.cli.stopping import stoppable
 from dse.reports.units_text import bytes_text, seconds_text
 from hw.spec.quantity import BYTES, parse_quantity
@@ -77,8 +77,8 @@ def _check(options: PlaceOptions) -> None:
     """Refuse before the search what could not be done after it."""
     if options.objective not in OBJECTIVES:
         raise unknown_name("objective", options.objective, OBJECTIVES, field="--objective")
-    if options.phase not in PHASES:
-        raise unknown_name("phase", options.phase, PHASES, field="--phase")
+    if options.phase not in INFERENCE:
+        raise unknown_name("phase", options.phase, INFERENCE, field="--phase")
     if not 0 < options.time_limit_s < math.inf:
         raise InputError(f"{options.time_limit_s:g} seconds", "more than 0 seconds", "--time-limit")
     if options.pieces < 1:
@@ -116,7 +116,7 @@ def _place(options: PlaceOptions, stop: Any) -> Placed:
     model = choose_model(options.model)
     system = choose_system(options.system, options.changes, None)
     try:
-        phase = PHASES[options.phase](options.batch, options.context)
+        phase = INFERENCE[options.phase](options.batch, options.context)
     except InputError as error:
         raise replace(error, field=f"--{error.field}") from None
     chosen = {"weights": options.weights, "kv_cache": options.kv_cache}

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Request", "Run", "choose_model", "choose_system", "run_request", "run_simulate"]
 
-PHASES = ("prefill", "decode", "train")
+INFERENCE: dict[str, type[Prefill] | type[Decode]] = {"prefill": Prefill, "decode": Decode}
+PHASES = (*INFERENCE, "train")
 OPTIONS = {
     "collections": "expert_cache",
     "collections.slots": "expert_cache",
