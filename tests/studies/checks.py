@@ -1,14 +1,18 @@
-"""What holds of every study, and its rows, simulated once."""
+"""What holds of every study, its rows simulated once, and its section of the page."""
 
 from __future__ import annotations
 
 import math
 from functools import cache
+from pathlib import Path
 
+from dse.reports.studies_page import study_section
 from studies.frame.catalogue import load_study
 from studies.frame.rows import Row, rows_of
 
 __all__ = ["check_honest", "errors_of", "rows"]
+
+PAGE = Path(__file__).resolve().parents[2] / "reports" / "studies.md"
 
 
 @cache
@@ -23,7 +27,8 @@ def errors_of(name: str, metric: str) -> list[float]:
 
 
 def check_honest(name: str) -> None:
-    """Numbers are numbers; what misses by more than a quarter says why, with an experiment, and nothing else does."""
+    """Numbers are numbers; what misses by more than a quarter says why, with an experiment, and nothing else does; and
+    reports/studies.md says all of it as it is now."""
     study, found = load_study(name), rows(name)
     assert found
     assert all(math.isfinite(row.simulated) for row in found)
@@ -35,3 +40,5 @@ def check_honest(name: str) -> None:
         assert any(character.isdigit() for character in miss.experiment()), "an experiment has numbers"
     for metric in study.metrics.values():
         assert metric.constants, "a metric rests on constants"
+    section = "\n".join(study_section(name, study, found))
+    assert section in PAGE.read_text(), f"reports/studies.md is of another time: tiercade reproduce --all --out {PAGE}"

@@ -23,11 +23,16 @@ from studies.published.bitmod import (
     PUBLISHED_DRAM_UJ,
     PUBLISHED_WIDTHS,
 )
+from tests.studies.checks import check_honest
 from workloads.models import model
 from workloads.models.lower import lower
 from workloads.phases import Decode
 
 FP16, LOSSY = DESIGNS[0], DESIGNS[-1]
+
+
+def test_it_is_honest() -> None:
+    check_honest("bitmod")
 
 
 @pytest.fixture(scope="module")
