@@ -40,7 +40,7 @@ CONSTANTS = {
     "node": stated(45, "nm", f"{_ARTIFACT}, energy inputs: technology"),
     "row": stated(4096, "bit", f"{_ARTIFACT}, energy inputs: 256 values of 16 bits in a row of the buffer"),
     "buffer": derived(
-        sram, "J", "hw/cost/sram.py at the stated node, row and capacity; one bank of one port, whose 111 and 215 mm2 "
+        None, "J", "hw/cost/sram.py at the stated node, row and capacity; one bank of one port, whose 111 and 215 mm2 "
         "are nearest to the 94 mm2 stated for both (with the four ports of the inputs over 1,700 mm2); with the 32 and "
         "4 banks of the inputs the mean ratios of energy change by 0.01",
     ),

@@ -110,7 +110,7 @@ def _constants(study: Study) -> list[str]:
     lines = ["| Constant | value | kind | source |", "| --- | --- | --- | --- |"]
     for name, constant in study.constants.items():
         number = isinstance(constant.value, int | float)
-        value = value_text(constant.value, constant.unit) if number else str(constant.value)
+        value = value_text(constant.value, constant.unit) if number else str(constant.value or "")
         lines.append(f"| {name} | {value} | {constant.kind} | {constant.source} |")
     return _folded(f"{len(study.constants)} constants", lines, _FEW + 1)
 

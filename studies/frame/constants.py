@@ -14,8 +14,10 @@ __all__ = ["Constant", "derived", "fitted", "of_machine", "stated", "synthetic"]
 
 @dataclass(frozen=True)
 class Constant:
-    """``value`` in ``unit`` (SI; empty for none). ``source`` is where a stated one stands, what a derived one follows
-    from, which data a fitted one was fitted to (never the numbers it then predicts), why a synthetic one is as it is.
+    """``value`` in ``unit`` (SI; empty for none); None where the source gives a rule or a table.
+
+    ``source`` is where a stated one stands, what a derived one follows from, which data a fitted one was fitted to
+    (never the numbers it then predicts), why a synthetic one is as it is.
     """
 
     value: Any
