@@ -33,7 +33,7 @@ class Key:
         if self.choices is not None:
             return ", ".join(str(choice) for choice in self.choices)
         kind = "whole" if isinstance(self.default, int) else "any"
-        return f"{kind} number from {self.low:g} to {self.high:g}"
+        return f"{kind} number from {self.low:,.10g} to {self.high:,.10g}"
 
     def read(self, name: str, text: str) -> Value:
         """The value written as ``text``. Raises `InputError` where it is not one of this key."""

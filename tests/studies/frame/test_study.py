@@ -81,6 +81,11 @@ def test_a_study_that_names_what_is_not_there_is_refused(broken: dict[str, objec
         replace(SMALL, **broken)
 
 
+def test_ranges_are_said_in_full() -> None:
+    assert Key(1, "tokens", low=1, high=16_777_216).range_text == "whole number from 1 to 16,777,216"
+    assert Key(0.5, "share", low=0.01, high=1).range_text == "any number from 0.01 to 1"
+
+
 def test_numbers_of_machines_bring_their_kinds() -> None:
     found = of_machine("a40", "tiers.gddr.read_bandwidth")
     assert (found.value, found.kind) == (696e9, "stated")
