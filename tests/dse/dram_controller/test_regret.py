@@ -32,7 +32,8 @@ def test_all_designs_leave_no_regret() -> None:
     size = known.swept.codec.size
     rows = regrets(known, ["random"], OBJECTIVES, [size], [0])
     assert [row.regret for row in rows] == [0.0] * 3
-    assert [row.designs for row in rows] == [size] * 3
+    # A run that has found the best with a tenth of its budget ends there: more designs would change nothing.
+    assert all(size / 10 - 50 <= row.designs <= size for row in rows)
 
 
 def test_more_designs_never_leave_more_regret() -> None:
