@@ -21,6 +21,7 @@ from simulator.serving.kv.choice import kv_capacity_bytes
 from simulator.serving.kv.paged import PagedMemory
 from simulator.serving.kv.sizes import kv_sizes
 from studies.frame.constants import of_machine, stated, synthetic
+from studies.frame.limits import largest
 from studies.frame.study import Config, Key, Metric, Miss, Published, Study, Value
 from workloads.errors import InfeasibleError
 from workloads.models.catalogue import model
@@ -51,15 +52,14 @@ def _room(config: Config, instances: int) -> int:
     system = override_values(load_system(MACHINE), {"devices": devices, "tiers.hbm.capacity": _gpu(config)})
     each = kv_capacity_bytes(found, system, share=CONSTANTS["share"].value)
     sizes = kv_sizes(found, devices=devices)
-    low, high = 0, LONGEST
-    while high - low > 1:
-        middle = (low + high) // 2
+
+    def fits(tokens: int) -> bool:
         try:
-            fits = PagedMemory(sizes, instances * each, BLOCK).admit(0, middle, middle) is not None
+            return PagedMemory(sizes, instances * each, BLOCK).admit(0, tokens, tokens) is not None
         except InfeasibleError:
-            fits = False
-        low, high = (middle, high) if fits else (low, middle)
-    return low
+            return False
+
+    return largest(fits, LONGEST - 1)
 
 
 def _gpu(config: Config) -> float:

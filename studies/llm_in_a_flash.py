@@ -9,6 +9,7 @@ as the paper states it (``io``), and our model of a drive, of which one number i
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 from hw.spec.load import load_system, override_values
@@ -24,7 +25,7 @@ from studies.frame.constants import of_machine, stated, synthetic
 from studies.frame.study import Config, Key, Metric, Miss, Published, Study
 from workloads.models.catalogue import model
 from workloads.phases import Decode
-from workloads.traces.neurons import NeuronModel, NeuronStream, calibrated_neurons, neuron_stream
+from workloads.traces.neurons import NeuronModel, NeuronStream, calibrated_neurons, neuron_stream, scaled_neurons
 
 __all__ = ["STUDY"]
 
@@ -53,14 +54,9 @@ def _router(active: float) -> NeuronModel:
     """The stated router, its popularity scaled where another share than the stated is active."""
     at = {name: CONSTANTS[name].value for name in ("active", "window_tokens", "held", "loaded")}
     known = calibrated_neurons(at["active"], at["window_tokens"], at["held"], at["loaded"])
-    low, high = 0.0, 1e3
     if active == at["active"]:
         return known
-    for _ in range(60):
-        middle = (low + high) / 2
-        share = NeuronModel(known.exponent, middle, known.persistence).share_active()
-        low, high = (middle, high) if share < active else (low, middle)
-    return NeuronModel(known.exponent, low, known.persistence)
+    return replace(scaled_neurons(known.exponent, active), persistence=known.persistence)
 
 
 @cache

@@ -11,7 +11,7 @@ from functools import cache
 from mappers.planner.order.lowering import Counting, Patches
 from mappers.planner.order.networks import ConvNet, network, network_names
 from mappers.planner.order.patches import PatchPlan, choose_patches, price_patches, whole_plan
-from mappers.planner.order.published import tinyengine_buffer_bytes
+from mappers.planner.order.published import ACT_KIB, LATER_KIB, MACS_M, SRAM_KIB, tinyengine_buffer_bytes
 from studies.frame.constants import derived, stated
 from studies.frame.study import Config, Key, Metric, Miss, Published, Study
 from workloads.errors import InputError
@@ -24,15 +24,6 @@ _LATER = "README of mit-han-lab/mcunet at 9c164f8"
 _FIGURE = "figure 1, NeurIPS 2021"
 COUNTED = Counting(in_place=False, accumulate=True)
 """How the zoo counts activations: nothing in place, additions within projections."""
-_ZOO_ROWS = {  # multiply-accumulates (millions), activations counted, SRAM measured (KiB)
-    "mbv2-w0.35": (23.5, 303, 308),
-    "mcunet-in0": (6.4, 45, 54),
-    "mcunet-in1": (12.8, 90, 107),
-    "mcunet-in2": (67.3, 325, 242),
-    "mcunet-in3": (81.8, 333, 293),
-    "mcunet-in4": (125.9, 413, 456),
-}
-_LATER_SRAM = {"mcunet-in0": 266, "mcunet-in1": 307, "mcunet-in2": 242, "mcunet-in3": 293, "mcunet-in4": 456}
 _LATER_FLASH = {
     "mbv2-w0.35": 862, "mcunet-in0": 889, "mcunet-in1": 992, "mcunet-in2": 878, "mcunet-in3": 897, "mcunet-in4": 1876,
 }  # fmt: skip
@@ -85,16 +76,16 @@ def _simulate(config: Config) -> dict[str, float]:
 
 def _published() -> list[Published]:
     rows = []
-    for name, (macs, activations, sram) in _ZOO_ROWS.items():
+    for name, flash in _LATER_FLASH.items():
         config = {"model": name}
         rows += [
-            Published("macs", config, 1e6 * macs, _ZOO),
-            Published("activations", config, KIB * activations, _ZOO),
-            Published("sram", config, KIB * sram, _ZOO),
-            Published("weights", config, KIB * _LATER_FLASH[name], _LATER + ", flash, which holds the program too"),
+            Published("macs", config, 1e6 * MACS_M[name], _ZOO),
+            Published("activations", config, KIB * ACT_KIB[name], _ZOO),
+            Published("sram", config, KIB * SRAM_KIB[name], _ZOO),
+            Published("weights", config, KIB * flash, _LATER + ", flash, which holds the program too"),
         ]
-        if _LATER_SRAM.get(name, sram) != sram:
-            rows.append(Published("sram", config, KIB * _LATER_SRAM[name], _LATER))
+        if name in LATER_KIB:
+            rows.append(Published("sram", config, KIB * LATER_KIB[name], _LATER))
     return [
         *rows,
         Published("macs", {}, 300e6, "MobileNetV2, CVPR 2018, table 4"),
@@ -108,11 +99,11 @@ def _published() -> list[Published]:
 
 def _two_tables() -> str:
     parts = []
-    for name in ("mcunet-in0", "mcunet-in1"):
+    for name, later in LATER_KIB.items():
         found = _simulate(STUDY.config({"model": name}))
         parts.append(
             f"{name}: {found['activations'] / KIB:.0f} KiB of activations, {found['sram'] / KIB:.1f} KiB with the "
-            f"buffers, {_ZOO_ROWS[name][2]} in the first table and {_LATER_SRAM[name]} in the later"
+            f"buffers, {SRAM_KIB[name]} in the first table and {later} in the later"
         )
     return f"Its activations, which both tables must hold, leave no room for it: {'; '.join(parts)}."
 

@@ -16,10 +16,11 @@ from dse.space.parameter import Value
 from dse.space.space import METRICS, Space
 from simulator.policies import named_policy
 from simulator.policy import Policy
+from simulator.result import Result
 from simulator.road import simulate
 from workloads.errors import InfeasibleError, InputError
 
-__all__ = ["evaluate_on_road", "known_of", "metric_columns", "summed", "system_names"]
+__all__ = ["evaluate_on_road", "known_of", "metric_columns", "result_of", "summed", "system_names"]
 
 
 def evaluate_on_road(space: Space, ordinals: NDArray[np.int64], fidelity: str) -> Outcomes:
@@ -103,12 +104,7 @@ def _simulated(
         from dse.evaluate.served import served  # the serving engine: other spaces do without
 
         return served(design, workload, fidelity)
-    policy = Policy()
-    for text in space.base.policy:
-        policy = named_policy(policy, design.system, text.format(**design.values))
-    result = simulate(
-        workload.model, workload.phase, design.system, formats=workload.formats, policy=policy, fidelity=fidelity
-    )
+    result = result_of(space, design, workload, fidelity)
     energy_j = result.total_energy_j
     found = {
         "latency_s": result.latency_s,
@@ -118,6 +114,16 @@ def _simulated(
         "peak_bytes": result.peak_bytes[result.plan.home],
     }
     return found, result.time_by_bound_s
+
+
+def result_of(space: Space, design: Design, workload: DesignWorkload, fidelity: str) -> Result:
+    """One workload of a design, that is no served trace, under the space's policies."""
+    policy = Policy()
+    for text in space.base.policy:
+        policy = named_policy(policy, design.system, text.format(**design.values))
+    return simulate(
+        workload.model, workload.phase, design.system, formats=workload.formats, policy=policy, fidelity=fidelity
+    )
 
 
 def summed(per_workload: Mapping[str, Mapping[str, Any]], weights: Mapping[str, float]) -> dict[str, Any]:

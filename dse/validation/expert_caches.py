@@ -12,29 +12,16 @@ from pathlib import Path
 from dse.validation.compared import markdown_table
 from dse.validation.validation import Report, Validation
 from simulator.collections.calibration import RHOS, TOKENS, rates
+from studies.published.srp_sch import SRP_16
 from workloads.errors import InputError
 from workloads.traces.routing_fitted import fitted_rms, fitted_router, fitted_router_names, published_name
 from workloads.traces.routing_statistics import segment_routing
 from workloads.traces.routing_sticky import sticky_routing
 
-__all__ = ["PUBLISHED_SRP", "RouterRow", "compare_routers", "published_rates", "validate_expert_caches"]
+__all__ = ["RouterRow", "compare_routers", "published_rates", "validate_expert_caches"]
 
 PREDICTED = ("LRU", "LFU", "Belady")
 _COLUMNS = ("figure", "model", "curve", "rho1", "rho2", "rho3", "method")
-PUBLISHED_SRP = {
-    "llama-moe-v2": 0.7816,
-    "powermoe-3b": 0.5517,
-    "phi-3.5-moe": 0.5198,
-    "grin-moe": 0.5039,
-    "minicpm-moe": 0.4885,
-    "llama-moe-v1": 0.4529,
-    "jamba-mini": 0.3808,
-    "deepseekmoe": 0.3694,
-    "openmoe": 0.2877,
-    "nllb-moe-encoder": 0.2524,
-}
-"""Segment routing performance over 16 tokens as the paper states it, by fitted router."""
-
 _SRP_TOKENS = 16
 _WIDE = 60
 """Experts of a layer from which half as many layers are drawn: a cache over them all is as large."""
@@ -110,7 +97,7 @@ def _report(rows: list[RouterRow]) -> str:
             for row in rows
         ),
     )
-    srp = [(name, PUBLISHED_SRP[name], _srp(name)) for name in fitted_router_names() if name in PUBLISHED_SRP]
+    srp = [(name, SRP_16[name], _srp(name)) for name in fitted_router_names() if name in SRP_16]
     text += f"\n## SRP over {_SRP_TOKENS} tokens\n\n" + markdown_table(
         ("model", "published", "ours", "error"),
         "lrrr",

@@ -25,6 +25,7 @@ __all__ = [
     "most_active",
     "neuron_stream",
     "predicted",
+    "scaled_neurons",
     "skewed_neurons",
     "window_loads",
 ]
@@ -125,7 +126,7 @@ def calibrated_neurons(active: float, window: int, held: float, loaded: float) -
 
     def met(exponent: float) -> NeuronModel | None:
         """With the persistence that leaves ``held``; None where even without there is less."""
-        model = _scaled(exponent, active)
+        model = scaled_neurons(exponent, active)
         if model.share_active(window) < held:
             return None
         low, high = 0.0, 1.0 - 1e-12
@@ -166,12 +167,12 @@ def skewed_neurons(active: float, resident: float, missed: float) -> NeuronModel
     low, high = 0.0, 16.0
     for _ in range(50):
         middle = (low + high) / 2
-        low, high = (middle, high) if _scaled(middle, active).share_missed(resident) > missed else (low, middle)
-    return _scaled(high, active)
+        low, high = (middle, high) if scaled_neurons(middle, active).share_missed(resident) > missed else (low, middle)
+    return scaled_neurons(high, active)
 
 
-def _scaled(exponent: float, active: float) -> NeuronModel:
-    """The model of that exponent of which a share ``active`` is active."""
+def scaled_neurons(exponent: float, active: float) -> NeuronModel:
+    """The model of that exponent, without persistence, of which a share ``active`` is active."""
     # The least popular neuron has the odds ``scale``, and the mean is no less.
     low, high = 0.0, active / (1 - active)
     for _ in range(60):

@@ -16,15 +16,12 @@ from numpy.typing import NDArray
 
 from dse.evaluate.design import Design, design_of, system_names_of
 from dse.evaluate.limits import quantities
-from dse.evaluate.on_road import known_of, system_names
+from dse.evaluate.on_road import known_of, result_of, system_names
 from dse.explore.front import front_places, scores
 from dse.reports.exploration.areas import AreaStack, area_stacks
 from dse.reports.exploration.run import ExploredRun
 from dse.space.space import Space
-from simulator.policies import named_policy
-from simulator.policy import Policy
 from simulator.result import Result
-from simulator.road import simulate
 from workloads.errors import InfeasibleError, InputError
 
 __all__ = ["MOST_DRAWN", "DesignInDepth", "can_be_drawn", "chosen_designs", "in_depth", "spread"]
@@ -117,21 +114,11 @@ def _one(run: ExploredRun, ordinal: int) -> DesignInDepth:
     space, stage = run.space, run.stages[-1]
     choices = space.codec.decode(np.array([ordinal], dtype=np.int64))[0]
     design = design_of(space, space.codec.named(choices))
-    results = {}
-    for name, workload in design.workloads.items():
-        if workload.spec.phase == "serve":
-            continue
-        policy = Policy()
-        for text in space.base.policy:
-            policy = named_policy(policy, design.system, text.format(**design.values))
-        results[name] = simulate(
-            workload.model,
-            workload.phase,
-            design.system,
-            formats=workload.formats,
-            policy=policy,
-            fidelity=stage.fidelity,
-        )
+    results = {
+        name: result_of(space, design, workload, stage.fidelity)
+        for name, workload in design.workloads.items()
+        if workload.spec.phase != "serve"
+    }
     place = int(np.flatnonzero(stage.outcomes.ordinals == ordinal)[0])
     metrics = {name: float(values[place]) for name, values in stage.outcomes.metrics.items()}
     numbers: dict[str, Any] = {

@@ -21,9 +21,9 @@ from mappers.planner.order.lowering import Counting, Patches
 from mappers.planner.order.networks import ConvNet, network, network_names
 from mappers.planner.order.patches import price_patches, whole_plan
 
-__all__ = ["Compared", "compare", "tinyengine_buffer_bytes"]
+__all__ = ["ACT_KIB", "LATER_KIB", "MACS_M", "SRAM_KIB", "Compared", "compare", "tinyengine_buffer_bytes"]
 
-_ACT_KIB = {
+ACT_KIB = {
     "mbv2-w0.35": 303,
     "mcunet-in0": 45,
     "mcunet-in1": 90,
@@ -31,7 +31,7 @@ _ACT_KIB = {
     "mcunet-in3": 333,
     "mcunet-in4": 413,
 }
-_SRAM_KIB = {
+SRAM_KIB = {
     "mbv2-w0.35": 308,
     "mcunet-in0": 54,
     "mcunet-in1": 107,
@@ -39,7 +39,7 @@ _SRAM_KIB = {
     "mcunet-in3": 293,
     "mcunet-in4": 456,
 }
-_MACS_M = {
+MACS_M = {
     "mobilenet-v2": 300.0, "mbv2-w0.35": 23.5, "mcunet-in0": 6.4, "mcunet-in1": 12.8, "mcunet-in2": 67.3,
     "mcunet-in3": 81.8, "mcunet-in4": 125.9,
 }  # fmt: skip
@@ -49,7 +49,7 @@ _SRAM_NOTE = (
     "the other {left:.1f} KiB are is not published"
 )
 _OLD_ZOO = "; the later zoo lists {later} kB for the same network, which its tensors do not explain"
-_LATER_KIB = {"mcunet-in0": 266, "mcunet-in1": 307}
+LATER_KIB = {"mcunet-in0": 266, "mcunet-in1": 307}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +94,15 @@ def tinyengine_buffer_bytes(net: ConvNet) -> int:
 def _rows(name: str) -> Iterator[Compared]:
     net = network(name)
     note = "" if name != "mobilenet-v2" else "published as 300M"
-    yield Compared(name, "multiply-accumulates", _MACS_M[name], net.macs / 1e6, "M", note)
-    if name in _ACT_KIB:
+    yield Compared(name, "multiply-accumulates", MACS_M[name], net.macs / 1e6, "M", note)
+    if name in ACT_KIB:
         act = whole_plan(net, Counting(in_place=False, accumulate=True)).peak_bytes / 1024
-        yield Compared(name, "activations, counted", _ACT_KIB[name], act, "KiB", "published in whole KiB")
+        yield Compared(name, "activations, counted", ACT_KIB[name], act, "KiB", "published in whole KiB")
         tensors, buffers = whole_plan(net, Counting()).peak_bytes / 1024, tinyengine_buffer_bytes(net) / 1024
-        left = _SRAM_KIB[name] - tensors - buffers
+        left = SRAM_KIB[name] - tensors - buffers
         note = _SRAM_NOTE.format(tensors=tensors, buffers=buffers, left=left)
-        later = _OLD_ZOO.format(later=_LATER_KIB[name]) if name in _LATER_KIB else ""
-        yield Compared(name, "SRAM, TinyEngine", _SRAM_KIB[name], tensors + buffers, "KiB", note + later)
+        later = _OLD_ZOO.format(later=LATER_KIB[name]) if name in LATER_KIB else ""
+        yield Compared(name, "SRAM, TinyEngine", SRAM_KIB[name], tensors + buffers, "KiB", note + later)
     if name == "mobilenet-v2":
         counting = Counting(accumulate=True)
         whole = whole_plan(net, counting).peak_bytes

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dse.validation.expert_caches import PREDICTED, PUBLISHED_SRP, compare_routers, published_rates
+from dse.validation.expert_caches import PREDICTED, compare_routers, published_rates
 from simulator.collections.calibration import fit_router, rates
+from studies.published.srp_sch import SRP_16
 from tests.reference_data import reference_file
 from workloads.errors import InputError
 from workloads.traces.routing_fitted import fitted_router, fitted_router_names, published_name
@@ -49,14 +50,14 @@ def test_consistency_that_was_not_fitted_is_near(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PUBLISHED_SRP)
+@pytest.mark.parametrize("name", SRP_16)
 def test_consistency_of_all(name: str) -> None:
     _consistency_is_near(name)
 
 
 def _consistency_is_near(name: str) -> None:
     stream = sticky_routing(fitted_router(name, layers=4), steps=512, batch=8, seed=2)
-    assert segment_routing(stream, 16).srp == pytest.approx(PUBLISHED_SRP[name], abs=0.045)
+    assert segment_routing(stream, 16).srp == pytest.approx(SRP_16[name], abs=0.045)
 
 
 @pytest.mark.parametrize("name", ["phi-3.5-moe", "mixtral-8x7b", "jetmoe", "llama-moe-v1", "openmoe", "jamba-mini"])
