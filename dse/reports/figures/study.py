@@ -48,7 +48,9 @@ def study_figure(study: Study, rows: Sequence[Row], *, width_in: float = DOUBLE_
                 text = f"{value_text(row.published, unit)} → {value_text(row.simulated, unit)}"
                 axes.annotate(text, (1.01, place), xycoords=_BESIDE, va="center", color=MUTED)
         for place in () if singly else range(len(names)):
-            axes.annotate(f"{places.count(place)} numbers", (1.01, place), xycoords=_BESIDE, va="center", color=MUTED)
+            count = places.count(place)
+            text = f"{count} number{'s' if count > 1 else ''}"
+            axes.annotate(text, (1.01, place), xycoords=_BESIDE, va="center", color=MUTED)
         axes.set_xscale("log")
         axes.set_xlim(_SHOWN[0] * 0.95, _SHOWN[1] * 1.05)
         axes.set_xticks([0.5, 0.75, 1, 1.25, 2], ["0.5", "0.75", "1", "1.25", "2"])
@@ -73,5 +75,9 @@ def _label(row: Row) -> str:
 
 
 def value_text(value: float, unit: str) -> str:
-    """A value of a metric: with a prefix where it has a unit."""
-    return engineering(value, unit) if unit else number_text(value)
+    """A value of a metric: with a prefix where it has a unit.
+
+    >>> value_text(1042.0, "1/s"), value_text(0.00123, "s"), value_text(0.5, "")
+    ('1.04 k/s', '1.23 ms', '0.500')
+    """
+    return engineering(value, unit.removeprefix("1")) if unit else number_text(value)
