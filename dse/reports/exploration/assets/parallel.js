@@ -8,7 +8,7 @@ const parallelKeys = () => [
 ];
 
 const layParallel = (width, height) => {
-  const [top, bottom] = [48, height - 16];
+  const [top, bottom] = [56, height - 16];
   const keys = parallelKeys();
   const [left, right] = [56, width - 56];
   parallel.axes = keys.map((key, n) => {
@@ -107,14 +107,15 @@ const drawAxis = (context, axis, n, top, bottom) => {
   }
 };
 
+// Lines break behind spaces and behind the underscores of parameters' names.
 const wrapped = (context, text, width) => {
   const lines = [];
-  for (const word of text.split(" ")) {
-    const longer = lines.length ? `${lines[lines.length - 1]} ${word}` : word;
-    if (lines.length && context.measureText(longer).width <= width) lines[lines.length - 1] = longer;
+  for (const word of text.split(/(?<=[ _])/)) {
+    const longer = lines.length ? lines[lines.length - 1] + word : word;
+    if (lines.length && context.measureText(longer.trim()).width <= width) lines[lines.length - 1] = longer;
     else lines.push(word);
   }
-  return lines.slice(0, 3);
+  return lines.slice(0, 3).map((line) => line.trim());
 };
 
 const axisNear = (px) => parallel.axes.find((axis) => Math.abs(axis.x - px) < 16);
