@@ -23,7 +23,7 @@ NOT_WEIGHTS: frozenset[Role] = frozenset({"kv_cache", "activations", "gradients"
 
 def sharers(system: System, tier: str) -> int:
     """How many devices take turns at ``tier`` and at the engines at home in it: all of them where it is shared."""
-    return system.devices if system.tiers[tier].shared else 1
+    return system.node_devices if system.tiers[tier].shared else 1
 
 
 def roofline_op(op: Op, system: System, assign: Assign = fastest_engines) -> MappedOp:

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from hw.spec.paths import route
 from hw.spec.system import Link, System
 from simulator.engine import Demand, Resource
-from simulator.interconnect import best_exchange, collective_time, library
-from workloads.errors import InputError
+from simulator.interconnect.groups import Group, group_time
 from workloads.workload import Collective
 
 __all__ = [
@@ -62,7 +61,7 @@ def _other_end(link: Link, end: str) -> str:
 
 def _share(system: System, shared: bool) -> int:
     """How many devices divide a resource's bandwidth."""
-    return system.devices if shared else 1
+    return system.node_devices if shared else 1
 
 
 def transfer_demands(
@@ -109,32 +108,10 @@ def transfer_energy_j(system: System, source: str, target: str, amount_bytes: fl
 
 
 def collective_cost(system: System, step: Collective, devices: int) -> tuple[float, float, float]:
-    """Bytes each device sends, seconds on the fabric for them, and the seconds beside it: steps, start, waiting.
+    """Bytes each device sends, seconds on the wire for them, and the seconds beside it: steps, start, waiting.
 
-    With a collective library on the fabric, as that library runs it; else by the algorithm that takes least time at
-    the fabric's latency per step. One device exchanges nothing. A step that names its devices is of so many instead.
+    Among neighbours, or where the step names its devices and how far apart they are, among those
+    (`simulator.interconnect.groups`). One device exchanges nothing.
     """
-    fabric, devices = system.fabric, step.devices or devices
-    if devices == 1:
-        return 0.0, 0.0, 0.0
-    if fabric is None:
-        raise InputError("no fabric joins the devices", expected="a fabric", field="fabric")
-    bandwidth = fabric.bandwidth_bytes_per_s
-    if fabric.library is not None:
-        if fabric.topology != "switch":
-            raise InputError(
-                f"a {fabric.topology} of devices",
-                "a switch: the libraries' times are of switched devices",
-                "fabric.topology",
-            )
-        call = collective_time(library(fabric.library), step.kind, step.bytes, devices, bandwidth)
-        return call.sent_bytes, call.wire_s, call.latency_s
-    run = best_exchange(
-        step.kind,
-        step.bytes,
-        devices,
-        topology=fabric.topology,
-        bandwidth_bytes_per_s=bandwidth,
-        latency_s=fabric.latency_s,
-    )
-    return run.sent_bytes, run.sent_bytes / bandwidth, run.steps * fabric.latency_s
+    call = group_time(system, step.kind, step.bytes, Group(step.devices or devices, step.stride))
+    return call.sent_bytes, call.wire_s, call.latency_s

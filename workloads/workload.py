@@ -143,15 +143,17 @@ class Collective:
     """An exchange between devices: every device holds ``elements`` values in ``format`` before and after.
 
     ``devices`` says how many take part where that is not the workload's number: experts may be divided over more.
+    ``stride`` is how far apart their numbers are: neighbours, or one of every so many.
     """
 
     name: str
-    kind: Literal["all_reduce", "all_gather", "all_to_all"]
+    kind: Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all"]
     elements: float
     format: str
     after: tuple[str, ...]
     devices: int | None = None
     lane: int = 0
+    stride: int = 1
 
     @property
     def bytes(self) -> float:

@@ -281,7 +281,7 @@ def _idle_w(system: System, fields: _Fields) -> Any:
     for name, tier in system.tiers.items():
         path = f"tiers.{name}.static_power"
         if path in arrays:
-            total = total + (1 if tier.shared else system.devices) * (arrays[path] - tier.static_power_w)
+            total = total + (system.devices // (system.node_devices if tier.shared else 1)) * (arrays[path] - tier.static_power_w)
     return total
 
 

@@ -21,6 +21,7 @@ def check_system(system: System) -> None:
     _check_links(system)
     _check_engines(system)
     _check_fabric(system)
+    _check_network(system)
     _check_devices(system)
     for path, component in system.components():
         _check_sources(path, component)
@@ -68,6 +69,20 @@ def _check_engines(system: System) -> None:
 def _check_fabric(system: System) -> None:
     if system.devices > 1 and system.fabric is None:
         raise InputError(f"{system.devices} devices have no fabric", "1, or a fabric that joins the devices", "devices")
+
+
+def _check_network(system: System) -> None:
+    network = system.network
+    if network is None or system.devices <= network.devices_per_node:
+        return
+    if system.devices % network.devices_per_node:
+        each = network.devices_per_node
+        near = system.devices // each * each
+        raise InputError(f"{system.devices} devices in nodes of {each}", f"{near} or {near + each}", "devices")
+    nodes = sum(island.nodes for island in network.islands)
+    if nodes and nodes != system.devices // network.devices_per_node:
+        there = system.devices // network.devices_per_node
+        raise InputError(f"islands of {nodes} nodes together", f"{there}, as there are", "network.islands")
 
 
 _DRAM_KINDS = ("hbm", "dram", "cxl")

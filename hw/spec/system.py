@@ -2,8 +2,9 @@
 
 In YAML the unit is part of the value and the field name drops it: ``capacity: 80 GB`` becomes ``capacity_bytes``.
 A system describes **one device** and says how many of them there are; tiers and links marked ``shared`` exist once
-for all devices (a host's DDR, its NVMe drive), and so do engines at home in such a tier; everything else exists per
-device. Devices exchange data over ``fabric``.
+for all devices of a node (a host's DDR, its NVMe drive), and so do engines at home in such a tier; everything else
+exists per device. Devices of a node exchange data over ``fabric``, nodes over ``network``; without one, all devices are
+one node.
 
 Each component may carry ``sources``: field -> "kind: where the number is from", with kind one of stated, derived,
 fitted, synthetic. The bundled presets have one for every number.
@@ -20,6 +21,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, WithJs
 from hw.spec.checks import check_system
 from hw.spec.component import Component
 from hw.spec.macro import SramMacro, with_derived_fields
+from hw.spec.network import Network
 from hw.spec.quantity import (
     Bandwidth,
     Bytes,
@@ -221,7 +223,8 @@ class Fabric(Component):
 
 
 class System(Component):
-    """A machine: ``devices`` equal devices of engines, tiers and links, joined by ``fabric``."""
+    """A machine: ``devices`` equal devices of engines, tiers and links, joined by ``fabric`` and, beyond a node, by
+    ``network``."""
 
     name: str = Field(min_length=1)
     description: str = ""
@@ -230,6 +233,7 @@ class System(Component):
     tiers: dict[Name, Tier] = Field(min_length=1)
     links: dict[Name, Link] = Field(default_factory=dict)
     fabric: Fabric | None = None
+    network: Network | None = None
     static_power_w: PowerOrZero = Field(0.0, alias="static_power")
 
     @model_validator(mode="after")
@@ -238,9 +242,15 @@ class System(Component):
         return self
 
     @property
+    def node_devices(self) -> int:
+        """Devices of a node, which divide what is shared."""
+        return self.devices if self.network is None else min(self.devices, self.network.devices_per_node)
+
+    @property
     def idle_power_w(self) -> float:
-        """Idle power of all devices; what they share stands once."""
-        tiers = sum(tier.static_power_w * (1 if tier.shared else self.devices) for tier in self.tiers.values())
+        """Idle power of all devices; what a node's devices share stands once a node."""
+        nodes = self.devices // self.node_devices
+        tiers = sum(tier.static_power_w * (nodes if tier.shared else self.devices) for tier in self.tiers.values())
         return self.devices * self.static_power_w + tiers
 
     def components(self) -> Iterator[tuple[str, Component]]:
@@ -259,3 +269,6 @@ class System(Component):
                 yield f"tiers.{name}.macro", tier.macro
         if self.fabric is not None:
             yield "fabric", self.fabric
+        if self.network is not None:
+            yield "network", self.network
+            yield from ((f"network.islands[{at}]", island) for at, island in enumerate(self.network.islands))

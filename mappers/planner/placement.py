@@ -138,7 +138,7 @@ class MemoryPlan:
 
 def tier_capacity(system: System, tier: str) -> float:
     """One device's bytes of ``tier``: a shared tier is split evenly over the devices."""
-    return system.tiers[tier].capacity_bytes / (system.devices if system.tiers[tier].shared else 1)
+    return system.tiers[tier].capacity_bytes / (system.node_devices if system.tiers[tier].shared else 1)
 
 
 def path_bandwidth(system: System, source: str, target: str) -> float:
@@ -157,7 +157,7 @@ def path_bandwidth(system: System, source: str, target: str) -> float:
                 bandwidth = tier.write_bandwidth_bytes_per_s
             else:  # in and out again through one port
                 bandwidth = 1 / (1 / tier.read_bandwidth_bytes_per_s + 1 / tier.write_bandwidth_bytes_per_s)
-        slowest = min(slowest, bandwidth / (system.devices if shared else 1))
+        slowest = min(slowest, bandwidth / (system.node_devices if shared else 1))
     return slowest
 
 

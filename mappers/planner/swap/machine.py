@@ -119,11 +119,11 @@ def machine_of(
     link_rate = 0.0
     if host is not None:
         host_name, link = host
-        link_rate = _part(link.bandwidth_bytes_per_s, link, system.devices) * _HOST_LINK_SHARE
+        link_rate = _part(link.bandwidth_bytes_per_s, link, system.node_devices) * _HOST_LINK_SHARE
         tiers.append(_tier(system, host_name, None, None))
         flash = _behind(system, host_name, ("flash",)) if drives else None
         if flash is not None:
-            wear = None if wear_bytes_per_s is None else wear_bytes_per_s / system.devices
+            wear = None if wear_bytes_per_s is None else wear_bytes_per_s / system.node_devices
             tiers.append(_tier(system, flash[0], flash[1], wear))
     return Machine(
         system.name,
@@ -167,7 +167,7 @@ def _behind(system: System, name: str, kinds: tuple[str, ...]) -> tuple[str, Lin
 
 
 def _tier(system: System, name: str, link: Link | None, wear: float | None) -> HostTier:
-    tier, devices = system.tiers[name], system.devices
+    tier, devices = system.tiers[name], system.node_devices
     through = float("inf") if link is None else _part(link.bandwidth_bytes_per_s, link, devices)
     return HostTier(
         name,
