@@ -19,8 +19,9 @@ __all__ = ["Parallel", "check_layout", "micro_batches", "read_parallel"]
 
 _SHORT = {
     "tp": "tensor", "pp": "pipeline", "dp": "data", "cp": "context", "ep": "expert",
-    "zero": "zero", "chunks": "chunks", "sp": "sequence",
+    "zero": "zero", "chunks": "chunks", "sp": "sequence", "reshard": "reshard",
 }  # fmt: skip
+_YES_OR_NO = ("sp", "reshard")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class Parallel:
     in ``chunks`` pieces that are visited in turn (arXiv 2104.04473). ``data``: replicas with their own part of the
     batch; ``zero`` says what they divide instead of repeating it: 1 optimizer states, 2 gradients too, 3 parameters too
     (arXiv 1910.02054). ``context``: a sequence's tokens. ``expert``: experts. ``sequence``: what lies between the
-    tensor-parallel parts is divided by tokens over the ``tensor`` devices (arXiv 2205.05198).
+    tensor-parallel parts is divided by tokens over the ``tensor`` devices (arXiv 2205.05198). ``reshard``: what
+    ``zero`` divides is gathered for every pass and scattered after it; else once a step, and whole for all of it
+    (PyTorch FSDP's reshard_after_forward, and gradients that are only exchanged after the last micro-batch).
     Raises `InputError` for what is no count, and for a ``zero`` other than 0 to 3.
     """
 
@@ -43,11 +46,12 @@ class Parallel:
     zero: int = 0
     chunks: int = 1
     sequence: bool = False
+    reshard: bool = True
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name == "sequence":
+            if field.name in ("sequence", "reshard"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < (field.name != "zero"):
                 raise InputError(f"{value!r} is no count", "a whole number of at least 1", field.name)
@@ -65,8 +69,7 @@ class Parallel:
         return self.stage_devices * self.pipeline
 
     def __str__(self) -> str:
-        words = {short: getattr(self, name) for short, name in _SHORT.items()}
-        words["sp"] = int(self.sequence)
+        words = {short: int(getattr(self, name)) for short, name in _SHORT.items()}
         plain = Parallel()
         changed = (f"{short}={words[short]}" for short, name in _SHORT.items() if words[short] != getattr(plain, name))
         return ",".join(changed) or "tp=1"
@@ -89,14 +92,14 @@ def read_parallel(text: str) -> Parallel:
             raise unknown_name("degree", key, _SHORT, field="parallel")
         if _SHORT[key] in found:
             raise InputError(f"{key} is given twice", "each degree once", "parallel")
-        if key == "sp" and value not in ("0", "1"):
-            raise InputError(f"found {value!r}", "0 or 1", "parallel.sp")
+        if key in _YES_OR_NO and value not in ("0", "1"):
+            raise InputError(f"found {value!r}", "0 or 1", f"parallel.{key}")
         try:
             found[_SHORT[key]] = int(value)
         except ValueError:
             raise InputError(f"found {value!r}", "a whole number", f"parallel.{key}") from None
-    sequence = bool(found.pop("sequence", 0))
-    return Parallel(**found, sequence=sequence)
+    sequence, reshard = bool(found.pop("sequence", 0)), bool(found.pop("reshard", 1))
+    return Parallel(**found, sequence=sequence, reshard=reshard)
 
 
 def micro_batches(parallel: Parallel, global_batch: int, micro_batch: int = 1) -> int:

@@ -1,0 +1,113 @@
+"""A training step over many devices: passes, exchanges, the pipeline, the update, and what every device holds.
+
+    setup = Setup(model("llama-3.1-70b"), Train(1, 8192, "full"), 64, read_parallel("dp=64,zero=3"))
+    simulate_step(setup, override(load_system("a100-80gb-sxm"), ("devices=64",)), fidelity="kernel")
+
+One micro-batch's passes through each stage's pieces are executed with what travels beside them (`pass_graph`), the
+first and the last micro-batch's apart where weights are gathered or gradients exchanged once a step. Passes then run in
+the order of the pipeline's schedule. The update begins when all stages have their gradients, since their norm is taken
+over all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hw.spec.system import System
+from mappers.assign import Assign, fastest_engines
+from mappers.map_workload import map_workload, op_mapper
+from mappers.planner.placement import tier_capacity
+from simulator.interconnect.groups import send_time
+from simulator.training.costs import piece_costs
+from simulator.training.exchange import piece_exchanges
+from simulator.training.inventory import StageMemory, stage_memories, step_schedule
+from simulator.training.pieces import pieces_of
+from simulator.training.pipeline import StageLinks, run_pipeline
+from simulator.training.schedules import Schedule
+from simulator.training.setup import Setup, check_setup, lowered
+from simulator.training.stage_passes import StagePasses
+from simulator.training.step_result import StepResult
+from workloads.formats import storage_format
+from workloads.models.flops import model_flops
+from workloads.models.stored_formats import phase_formats
+
+if TYPE_CHECKING:
+    from mappers.kernels.constants import Entry
+
+__all__ = ["simulate_step"]
+
+
+def simulate_step(
+    setup: Setup,
+    system: System,
+    *,
+    fidelity: str = "roofline",
+    software: str | None = None,
+    constants: tuple[Entry, ...] = (),
+    assign: Assign = fastest_engines,
+) -> StepResult:
+    """Run one step of ``setup`` on ``system``; arguments as `simulator.road.simulate` takes them.
+
+    Memory that does not suffice is no error here: see `StepResult.require_fit`. Raises `InputError` and
+    `InfeasibleError` for layouts that cannot be (`check_setup`).
+    """
+    check_setup(setup, system)
+    workload = lowered(setup)
+    mapper = op_mapper(system, assign, fidelity, software, constants)
+    mapped = map_workload(workload, system, assign, fidelity, mapper=mapper, software=software)
+    pieces = pieces_of(workload)
+    costs = piece_costs(pieces, mapped, system)
+    exchanges = piece_exchanges(pieces, setup.parallel, system)
+    schedule = step_schedule(setup)
+    stages = StagePasses(setup, system, mapped.home, pieces, costs, exchanges, schedule)
+    run = run_pipeline(schedule, stages.times(), _links(setup, system, schedule))
+    memories = stage_memories(setup, pieces)
+    ends = run.finish_s[:, -1] + stages.after_last()
+    late_s = stages.before_first(run)
+    update_s = stages.update_s()
+    latency_s = late_s + float(ends.max()) + float(update_s.max())
+    formats = setup.formats or phase_formats(setup.model, setup.phase)
+    peak = max(engine.throughput(formats.compute) for engine in system.engines.values())
+    useful = model_flops(setup.model, setup.global_batch, setup.phase.context)
+    return StepResult(
+        model=setup.model.name,
+        system=system.name,
+        layout=str(setup.parallel),
+        schedule=schedule.name,
+        fidelity=mapped.fidelity,
+        devices=setup.parallel.devices,
+        global_batch=setup.global_batch,
+        micro_batch=setup.phase.batch,
+        micro_batches=setup.micro_batches,
+        context=setup.phase.context,
+        latency_s=latency_s,
+        tokens=setup.tokens,
+        mfu=useful / (latency_s * setup.parallel.devices * peak),
+        time_s=stages.split(latency_s, float(update_s.max())),
+        bubble_share=run.bubble_share,
+        memory=memories,
+        home=mapped.home,
+        capacity_bytes=_capacities(system, mapped.home, memories),
+        sent_bytes=stages.sent_bytes(),
+        notes=tuple(mapped.notes()),
+        run=run,
+    )
+
+
+def _capacities(system: System, home: str, memories: Sequence[StageMemory]) -> dict[str, float]:
+    names = [home, *dict.fromkeys(name for memory in memories for name, _ in memory.elsewhere)]
+    return {name: tier_capacity(system, name) for name in names}
+
+
+def _links(setup: Setup, system: System, schedule: Schedule) -> StageLinks:
+    """A micro-batch's hidden states go to the next stage's device of the same number."""
+    parallel = setup.parallel
+    if schedule.stages == 1:
+        return StageLinks()
+    formats = setup.formats or phase_formats(setup.model, setup.phase)
+    elements = setup.phase.tokens // parallel.context * setup.model.hidden
+    if parallel.sequence:
+        elements //= parallel.tensor
+    size = storage_format(formats.activations).storage_bytes(elements)
+    return StageLinks(send_time(system, size, parallel.stage_devices))
