@@ -1,16 +1,17 @@
-"""The two errors a user can cause: an input that is wrong, and a request that cannot be met.
+"""The errors a user can cause: an input that is wrong, and a request that cannot be met or cannot be divided so.
 
-Both carry their parts as fields, so that the command line can print one sentence (exit code 2 or 3) or one JSON
+All carry their parts as fields, so that the command line can print one sentence (exit code 2 or 3) or one JSON
 document, and so that tests can check which field was named.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["InfeasibleError", "InputError", "nearest_name", "unknown_name"]
+__all__ = ["ImpossibleError", "InfeasibleError", "InputError", "nearest_name", "unknown_name"]
 
 
 @dataclass
@@ -41,10 +42,20 @@ class InputError(Exception):
 
 
 @dataclass
+class ImpossibleError(InputError):
+    """A well-formed request whose parts do not go together, such as a division that does not come out even.
+
+    Nothing in it is too large by an amount, so it is no `InfeasibleError`, but it exits like one (code 3);
+    ``expected`` is the smallest change that would do.
+    """
+
+
+@dataclass
 class InfeasibleError(Exception):
     """A well-formed request cannot be met: ``constraint`` names what is violated, and by how much.
 
-    ``needed`` and ``available`` are in ``unit``; ``hint`` says what would make it fit.
+    ``needed`` and ``available`` are in ``unit``; ``hint`` says what would make it fit, ``changes`` lists what would as
+    plain values, what changes least first.
     """
 
     constraint: str
@@ -52,6 +63,7 @@ class InfeasibleError(Exception):
     available: float
     unit: str
     hint: str | None = None
+    changes: tuple[Mapping[str, Any], ...] | None = None
 
     @property
     def excess(self) -> float:

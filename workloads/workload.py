@@ -143,11 +143,12 @@ class Collective:
     """An exchange between devices: every device holds ``elements`` values in ``format`` before and after.
 
     ``devices`` says how many take part where that is not the workload's number: experts may be divided over more.
-    ``stride`` is how far apart their numbers are: neighbours, or one of every so many.
+    ``stride`` is how far apart their numbers are: neighbours, or one of every so many. In a ``ring_pass`` each hands on
+    its part to the next until all have seen all.
     """
 
     name: str
-    kind: Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all"]
+    kind: Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "ring_pass"]
     elements: float
     format: str
     after: tuple[str, ...]

@@ -11,7 +11,7 @@ import os
 import sys
 from dataclasses import fields
 
-from workloads.errors import InfeasibleError, InputError
+from workloads.errors import ImpossibleError, InfeasibleError, InputError
 
 __all__ = ["main"]
 
@@ -29,6 +29,8 @@ def run(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
         code = app(arguments, standalone_mode=False, prog_name="tiercade")
+    except ImpossibleError as error:
+        return _report(error, "infeasible", 3, as_json)
     except InputError as error:
         return _report(error, "input", 2, as_json)
     except InfeasibleError as error:

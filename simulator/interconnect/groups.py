@@ -8,7 +8,8 @@ Over nodes it runs as NCCL runs it (src/graph/tuning.cc in NVIDIA/nccl, b6475625
 one for each adapter the members of a node have, so that a ring's bytes leave a node over all of them at once, at no
 more than the fabric carries; a step between two nodes costs the network's latency, one within a node the fabric's. An
 all-reduce may take two trees instead, with the steps of their depth. In an all-to-all each adapter carries what its
-device sends to other nodes. What the slowest group of a kind takes is what all take: they wait for each other.
+device sends to other nodes. In a ring pass, which is no call of a library, each device sends its part to the next one,
+then the part it got, and so on: between two nodes one adapter carries it. What the slowest group of a kind takes is what all take: they wait for each other.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def reach_of(system: System, group: Group) -> tuple[Reach, ...]:
 def group_time(system: System, kind: str, payload_bytes: float, group: Group) -> CollectiveTime:
     """The collective among the members of ``group``, of which all groups of its kind run one at the same time.
 
-    ``payload_bytes`` as in `simulator.interconnect.collectives`. Raises `InputError` for a system without a fabric and
+    ``payload_bytes`` as in `simulator.interconnect.collectives`; of a ring pass all parts together. Raises `InputError` for a system without a fabric and
     for groups that reach beyond its devices.
     """
     if group.size == 1:
@@ -116,6 +117,8 @@ def group_time(system: System, kind: str, payload_bytes: float, group: Group) ->
 
 
 def _reach_time(system: System, kind: str, payload: float, size: int, reach: Reach) -> CollectiveTime:
+    if kind == "ring_pass":
+        return _ring_pass(system, payload, size, reach)
     if reach.nodes == 1:
         return _in_node(system, kind, payload, size)
     fabric_rate, step_s, base_s = _fabric(system) if reach.in_node > 1 else (float("inf"), 0.0, 0.0)
@@ -136,6 +139,14 @@ def _reach_time(system: System, kind: str, payload: float, size: int, reach: Rea
         if tree_s < ring_s:
             return CollectiveTime("tree", "network", sent, wire_s, base_s + tree_s)
     return CollectiveTime("ring", "network", sent, wire_s, base_s + ring_s)
+
+
+def _ring_pass(system: System, payload: float, size: int, reach: Reach) -> CollectiveTime:
+    rate, step_s, _ = _fabric(system)
+    if reach.nodes > 1:
+        rate, step_s = min(rate, reach.bandwidth_bytes_per_s), max(step_s, reach.latency_s)
+    sent = (size - 1) / size * payload
+    return CollectiveTime("ring", "neighbours", sent, sent / rate, (size - 1) * step_s)
 
 
 def _fabric(system: System) -> tuple[float, float, float]:

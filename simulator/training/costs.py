@@ -52,12 +52,14 @@ class PieceCost:
     update_s: float
 
 
-def piece_costs(pieces: Pieces, mapped: MappedWorkload, system: System) -> dict[str, PieceCost]:
-    """By piece what its passes cost, each distinct one once."""
-    return {piece.name: _cost(piece, mapped, system) for piece in pieces.distinct()}
+def piece_costs(
+    pieces: Pieces, mapped: MappedWorkload, system: System, slowdown: float = 1.0
+) -> dict[str, PieceCost]:
+    """By piece what its passes cost, each distinct one once; kernels take ``slowdown`` times what they take alone."""
+    return {piece.name: _cost(piece, mapped, system, slowdown) for piece in pieces.distinct()}
 
 
-def _cost(piece: Piece, mapped: MappedWorkload, system: System) -> PieceCost:
+def _cost(piece: Piece, mapped: MappedWorkload, system: System, slowdown: float) -> PieceCost:
     devices = mapped.workload.devices
     forward, backward = piece.forward, piece.backward
     ahead, behind = frozenset(s.name for s in forward.steps), frozenset(s.name for s in backward.steps)
@@ -66,9 +68,9 @@ def _cost(piece: Piece, mapped: MappedWorkload, system: System) -> PieceCost:
     weights = frozenset(op.name for op in backward.ops if op.name in behind and makes_weights_gradient(backward, op))
 
     def cost(layer: Layer, names: Iterable[str]) -> PassCost:
-        return _span(layer, frozenset(names), mapped.layers[layer.name].ops, _exchanges(system, devices))
+        return _span(layer, frozenset(names), mapped.layers[layer.name].ops, _exchanges(system, devices), slowdown)
 
-    update = sum(op.time_s for op in mapped.layers[piece.update.name].ops.values())
+    update = slowdown * sum(op.time_s for op in mapped.layers[piece.update.name].ops.values())
     return PieceCost(
         cost(forward, ahead),
         cost(backward, behind),
@@ -91,6 +93,7 @@ def _span(
     names: frozenset[str],
     ops: Mapping[str, MappedOp],
     exchange: Callable[[Collective], tuple[float, float]],
+    slowdown: float,
 ) -> PassCost:
     ends: dict[str, float] = {}
     free = {True: 0.0, False: 0.0}
@@ -99,7 +102,7 @@ def _span(
         if step.name not in names:
             continue
         on_wire = isinstance(step, Collective)
-        holds, after = exchange(step) if isinstance(step, Collective) else (ops[step.name].time_s, 0.0)
+        holds, after = exchange(step) if isinstance(step, Collective) else (slowdown * ops[step.name].time_s, 0.0)
         start = max(free[on_wire], _ready(step, ends))
         free[on_wire] = start + holds
         ends[step.name] = start + holds + after

@@ -8,7 +8,7 @@ upper bound: by how much, `simulator.training.memory_trace` shows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
@@ -20,7 +20,7 @@ from simulator.training.pieces import Piece, Pieces
 from simulator.training.schedules import Pass, Schedule, make_schedule
 from simulator.training.setup import Setup
 
-__all__ = ["StageMemory", "stage_memories", "step_schedule"]
+__all__ = ["StageMemory", "lacking", "stage_memories", "stage_memory", "step_schedule"]
 
 
 @dataclass(frozen=True)
@@ -47,23 +47,32 @@ class StageMemory:
 
 
 def step_schedule(setup: Setup) -> Schedule:
-    """The pipeline's schedule; one stage does a micro-batch after the other."""
+    """The pipeline's schedule, in its usual number of chunks unless the layout names more; one stage does a micro-batch
+    after the other."""
     parallel = setup.parallel
-    name = "interleaved" if parallel.chunks > 1 and setup.schedule == "1f1b" else setup.schedule
     if parallel.pipeline == 1:
         return make_schedule("1f1b", 1, setup.micro_batches)
-    if name == "interleaved":
-        return make_schedule(name, parallel.pipeline, setup.micro_batches, chunks=parallel.chunks)
-    return make_schedule(name, parallel.pipeline, setup.micro_batches)
+    chunks = parallel.chunks if parallel.chunks > 1 else None
+    return make_schedule(setup.schedule_name, parallel.pipeline, setup.micro_batches, chunks)
 
 
 def stage_memories(setup: Setup, pieces: Pieces) -> tuple[StageMemory, ...]:
     """By stage what one of its devices holds."""
     schedule = step_schedule(setup)
-    return tuple(_stage_memory(setup, pieces, schedule, stage) for stage in range(schedule.stages))
+    return tuple(stage_memory(setup, pieces, schedule, stage) for stage in range(schedule.stages))
 
 
-def _stage_memory(setup: Setup, pieces: Pieces, schedule: Schedule, stage: int) -> StageMemory:
+def lacking(
+    memories: Sequence[StageMemory], home: str, capacity_bytes: Callable[[str], float]
+) -> tuple[str, float, float] | None:
+    """Tier, bytes needed and bytes there of the first tier that is too small for a device; None where all fits."""
+    needs = [(home, max(memory.total for memory in memories))]
+    needs += [each for memory in memories for each in memory.elsewhere]
+    return next(((tier, size, capacity_bytes(tier)) for tier, size in needs if size > capacity_bytes(tier)), None)
+
+
+def stage_memory(setup: Setup, pieces: Pieces, schedule: Schedule, stage: int) -> StageMemory:
+    """What one device of ``stage`` holds."""
     parallel = setup.parallel
     chunks = [
         pieces.of_stage(schedule.stages, schedule.chunks, schedule.position(stage, chunk))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
 
-from workloads.errors import InfeasibleError, InputError, unknown_name
+from workloads.errors import ImpossibleError, InfeasibleError, InputError, unknown_name
 from workloads.models.architecture import MixtureOfExperts, Model
 
 __all__ = ["Parallel", "check_layout", "micro_batches", "read_parallel"]
@@ -103,14 +103,14 @@ def read_parallel(text: str) -> Parallel:
 
 
 def micro_batches(parallel: Parallel, global_batch: int, micro_batch: int = 1) -> int:
-    """Micro-batches of a step in each replica. Raises `InputError` where the batch does not divide."""
+    """Micro-batches of a step in each replica. Raises `ImpossibleError` where the batch does not divide."""
     for name, value in (("global_batch", global_batch), ("micro_batch", micro_batch)):
         if value < 1:
             raise InputError(f"found {value}", "1 or more", name)
     together = parallel.data * micro_batch
     if global_batch % together:
         near = _near(global_batch, lambda batch: batch % together == 0)
-        raise InputError(
+        raise ImpossibleError(
             f"{global_batch} sequences do not divide into dp={parallel.data} times micro-batches of {micro_batch}",
             f"a global batch of {near}",
             "global_batch",
@@ -129,20 +129,22 @@ def check_layout(
 ) -> None:
     """See that ``model`` can be divided so over ``devices``, the batch of sequences of ``tokens`` tokens included.
 
-    Raises `InfeasibleError` where there are too few devices, and `InputError` for everything that does not divide; both
-    name the smallest change of that degree that would do.
+    Raises `InfeasibleError` where there are too few devices, and `ImpossibleError` for everything that does not divide;
+    both name the smallest change of that degree that would do.
     """
     _check_tensor(parallel, model)
     layers = len(model.order)
     if parallel.chunks > 1 and parallel.pipeline == 1:
-        raise InputError(f"chunks={parallel.chunks} of one stage", "chunks=1, or pp of 2 or more", "parallel.chunks")
+        raise ImpossibleError(
+            f"chunks={parallel.chunks} of one stage", "chunks=1, or pp of 2 or more", "parallel.chunks"
+        )
     if layers % (parallel.pipeline * parallel.chunks):
         if layers % parallel.pipeline or parallel.chunks == 1:
             near = _near(parallel.pipeline, lambda pp: layers % (pp * parallel.chunks) == 0, layers)
-            raise InputError(f"{parallel.pipeline} stages for {layers} layers", f"pp={near}", "parallel.pp")
+            raise ImpossibleError(f"{parallel.pipeline} stages for {layers} layers", f"pp={near}", "parallel.pp")
         near = _near(parallel.chunks, lambda chunks: layers % (parallel.pipeline * chunks) == 0, layers)
         problem = f"{parallel.pipeline} stages of {parallel.chunks} chunks for {layers} layers"
-        raise InputError(problem, f"chunks={near}", "parallel.chunks")
+        raise ImpossibleError(problem, f"chunks={near}", "parallel.chunks")
     _check_experts(parallel, model)
     if devices is not None:
         _check_devices(parallel, devices)
@@ -150,7 +152,7 @@ def check_layout(
         count = micro_batches(parallel, global_batch, micro_batch)
         if parallel.chunks > 1 and count % parallel.pipeline:
             near = _near(count, lambda many: many % parallel.pipeline == 0)
-            raise InputError(
+            raise ImpossibleError(
                 f"{count} micro-batches over {parallel.pipeline} stages in chunks", f"{near} of them", "global_batch"
             )
     if tokens is not None:
@@ -160,7 +162,7 @@ def check_layout(
 def _check_tensor(parallel: Parallel, model: Model) -> None:
     degree = parallel.tensor
     if parallel.sequence and degree == 1:
-        raise InputError("sp=1 beside tp=1", "sp=0, or tp of 2 or more", "parallel.sp")
+        raise ImpossibleError("sp=1 beside tp=1", "sp=0, or tp of 2 or more", "parallel.sp")
     for block in model.blocks:
         heads, kv_heads = block.attention.heads, block.attention.kv_heads
         part = block.feed_forward.expert if isinstance(block.feed_forward, MixtureOfExperts) else block.feed_forward
@@ -173,7 +175,7 @@ def _check_tensor(parallel: Parallel, model: Model) -> None:
             good = _dividing(heads, part.intermediate)
         else:
             continue
-        raise InputError(problem, f"tp={_near(degree, good, heads)}", "parallel.tp")
+        raise ImpossibleError(problem, f"tp={_near(degree, good, heads)}", "parallel.tp")
 
 
 def _shares_heads(kv_heads: int, degree: int) -> bool:
@@ -194,13 +196,13 @@ def _check_experts(parallel: Parallel, model: Model) -> None:
         return
     counts = [b.feed_forward.experts for b in model.blocks if isinstance(b.feed_forward, MixtureOfExperts)]
     if not counts:
-        raise InputError(f"ep={parallel.expert} for {model.name}, which has no experts", "ep=1", "parallel.ep")
+        raise ImpossibleError(f"ep={parallel.expert} for {model.name}, which has no experts", "ep=1", "parallel.ep")
     holders = parallel.data * parallel.context
     for count in counts:
         if count % parallel.expert or holders % parallel.expert:
             what = f"{count} experts" if count % parallel.expert else f"dp x cp = {holders} devices"
             good = _near(parallel.expert, _dividing(count, holders), count)
-            raise InputError(f"ep={parallel.expert} does not divide {what}", f"ep={good}", "parallel.ep")
+            raise ImpossibleError(f"ep={parallel.expert} does not divide {what}", f"ep={good}", "parallel.ep")
 
 
 def _check_devices(parallel: Parallel, devices: int) -> None:
@@ -219,7 +221,7 @@ def _check_devices(parallel: Parallel, devices: int) -> None:
         raise InfeasibleError(f"layout {parallel}", parallel.devices, devices, "devices", hint)
     near = _near(devices, lambda count: count % per_replica == 0)
     expected = f"dp={replicas}" if devices % per_replica == 0 else f"devices of {near} (a replica is {per_replica})"
-    raise InputError(f"layout {parallel} uses {parallel.devices} of {devices} devices", expected, "devices")
+    raise ImpossibleError(f"layout {parallel} uses {parallel.devices} of {devices} devices", expected, "devices")
 
 
 def _check_tokens(parallel: Parallel, tokens: int) -> None:
@@ -228,7 +230,7 @@ def _check_tokens(parallel: Parallel, tokens: int) -> None:
     share *= parallel.tensor if parallel.sequence else 1
     if tokens % share:
         near = _near(tokens, lambda count: count % share == 0)
-        raise InputError(f"{tokens:,} tokens do not divide into {share} parts", f"a context of {near}", "context")
+        raise ImpossibleError(f"{tokens:,} tokens do not divide into {share} parts", f"a context of {near}", "context")
 
 
 def _near(value: int, good: Callable[[int], bool], most: int | None = None) -> str:

@@ -183,7 +183,7 @@ class PipelineRun:
     @property
     def bubble_share(self) -> float:
         """Part of the stages' time in which they stand idle."""
-        return 1.0 - float(self.busy_s.mean()) / self.time_s if self.time_s else 0.0
+        return max(0.0, 1.0 - float(self.busy_s.mean()) / self.time_s) if self.time_s else 0.0
 
     @cached_property
     def span_s(self) -> Floats:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from math import isfinite
+from typing import Literal, get_args
 
 from hw.spec.system import System
 from simulator.policy import Transform, unchanged
 from simulator.training.layout import Parallel, check_layout, micro_batches
-from simulator.training.schedules import SCHEDULES
-from workloads.errors import InputError, unknown_name
+from simulator.training.schedules import SCHEDULES, make_schedule
+from workloads.errors import ImpossibleError, InfeasibleError, InputError, unknown_name
 from workloads.formats import FormatChoice
 from workloads.models.architecture import Model
 from workloads.models.lower import lower
@@ -24,6 +25,9 @@ __all__ = ["ContextExchange", "Setup", "check_setup", "lowered"]
 _DIVIDED_OUTPUT = ("1f1b-vocab-1", "1f1b-vocab-2", "interlaced")
 """Schedules whose output layer stands on all stages, which no layout here says."""
 
+_MOST_PASSES = 6_000_000
+"""Of all stages in a step: as many take about 1 GB and seconds."""
+
 ContextExchange = Literal["ring", "gather", "ulysses"]
 """How devices that share a sequence see its keys and values."""
 
@@ -36,7 +40,9 @@ class Setup:
     tier where kept activations and the optimizer's states live, None for the device's own. ``prefetch`` weights of so
     many layers are gathered ahead where they are divided (``zero`` 3), and ``from_master``: they are cast from the
     master copy when gathered, and 16-bit weights are not kept beside it (PyTorch FSDP2). ``imbalance`` is what the
-    device with most tokens for its experts gets over the mean. ``transform`` changes the workload of one micro-batch.
+    device with most tokens for its experts gets over the mean. ``stragglers`` are stages all of whose work takes so
+    many times as long. ``slowdown``: all kernels take so many times what they take alone (clocks under a power limit,
+    exchanges beside). ``transform`` changes the workload of one micro-batch.
     """
 
     model: Model
@@ -51,12 +57,19 @@ class Setup:
     prefetch: int = 1
     from_master: bool = False
     imbalance: float = 1.0
+    stragglers: tuple[tuple[int, float], ...] = ()
+    slowdown: float = 1.0
     transform: Transform = unchanged
 
     @property
     def micro_batches(self) -> int:
         """Micro-batches of a step in each replica."""
         return micro_batches(self.parallel, self.global_batch, self.phase.batch)
+
+    @property
+    def schedule_name(self) -> str:
+        """The schedule that runs: one forward, one backward is interleaved where stages are in chunks."""
+        return "interleaved" if self.parallel.chunks > 1 and self.schedule == "1f1b" else self.schedule
 
     @property
     def tokens(self) -> int:
@@ -67,11 +80,10 @@ class Setup:
 def check_setup(setup: Setup, system: System) -> None:
     """See that the step can be divided so over the system's devices.
 
-    Raises `InputError` and `InfeasibleError` as `check_layout`, and `InputError` for unknown schedules and tiers.
+    Raises `ImpossibleError` and `InfeasibleError` as `check_layout`, and for schedules with other chunks; `InputError`
+    for unknown schedules, exchanges and tiers and for numbers that are none.
     """
-    known = [name for name in SCHEDULES if name not in _DIVIDED_OUTPUT]
-    if setup.schedule not in known:
-        raise unknown_name("schedule", setup.schedule, known, field="schedule")
+    _check_values(setup)
     check_layout(
         setup.parallel,
         setup.model,
@@ -80,17 +92,70 @@ def check_setup(setup: Setup, system: System) -> None:
         micro_batch=setup.phase.batch,
         tokens=setup.phase.context,
     )
+    _check_schedule(setup)
     for name, tier in (("activations", setup.activations), ("optimizer", setup.optimizer)):
         stores = [each for each, found in system.tiers.items() if found.holds == "tensors"]
         if tier is not None and tier not in stores:
             raise unknown_name("tier", tier, stores, field=f"place.{name}")
 
 
+def _check_values(setup: Setup) -> None:
+    known = [name for name in SCHEDULES if name not in _DIVIDED_OUTPUT]
+    if setup.schedule not in known:
+        raise unknown_name("schedule", setup.schedule, known, field="schedule")
+    if setup.exchange not in get_args(ContextExchange):
+        raise unknown_name("context exchange", setup.exchange, get_args(ContextExchange), field="exchange")
+    if setup.prefetch < 0:
+        raise InputError(f"found {setup.prefetch}", "0 or more layers", "prefetch")
+    if not (isfinite(setup.imbalance) and setup.imbalance >= 1):
+        raise InputError(f"found {setup.imbalance:g}", "1 or more", "imbalance")
+    stages = setup.parallel.pipeline
+    for stage, factor in setup.stragglers:
+        if not 0 <= stage < stages:
+            raise InputError(f"no stage {stage}", f"0 to {stages - 1}" if stages > 1 else "0", "stragglers")
+        if not (isfinite(factor) and factor > 0):
+            raise InputError(f"found {factor:g} times as long", "more than 0", "stragglers")
+    if len(dict(setup.stragglers)) < len(setup.stragglers):
+        raise InputError("a stage is given twice", "each stage once", "stragglers")
+
+
+def _check_schedule(setup: Setup) -> None:
+    """Pieces of a stage are those of the schedule, layers divide into them, and its passes are not too many to run."""
+    parallel, layers, name = setup.parallel, len(setup.model.order), setup.schedule_name
+    chunks = 1
+    if parallel.pipeline > 1:
+        usual = make_schedule(name, 1, 1).chunks
+        chunks = parallel.chunks if parallel.chunks > 1 else usual
+        try:
+            make_schedule(name, 1, 1, chunks)
+        except InputError:
+            raise ImpossibleError(
+                f"chunks={chunks} in schedule {name!r}", f"chunks={usual}, or schedule 'interleaved'", "schedule"
+            ) from None
+        if layers % (parallel.pipeline * chunks) and layers % (parallel.pipeline * parallel.chunks) == 0:
+            problem = f"{chunks} chunks of schedule {name!r} on each of {parallel.pipeline} stages for {layers} layers"
+            fitting = [pp for pp in range(1, layers + 1) if layers % (pp * chunks) == 0]
+            near = min(fitting, key=lambda pp: abs(pp - parallel.pipeline), default=None)
+            other = "schedule '1f1b'"
+            raise ImpossibleError(problem, other if near is None else f"{other}, or pp={near}", "schedule")
+        if name == "interleaved" and setup.micro_batches % parallel.pipeline:
+            near = max(1, round(setup.micro_batches / parallel.pipeline)) * parallel.pipeline
+            raise ImpossibleError(
+                f"{setup.micro_batches} micro-batches over {parallel.pipeline} stages in chunks",
+                f"{near} of them, a global batch of {near * parallel.data * setup.phase.batch}",
+                "global_batch",
+            )
+    passes = 3 * parallel.pipeline * chunks * setup.micro_batches
+    if passes > _MOST_PASSES:
+        hint = f"{passes / _MOST_PASSES:,.1f} times larger micro-batches, or dp as much larger"
+        raise InfeasibleError("passes of a simulated step", passes, _MOST_PASSES, "passes", hint)
+
+
 def lowered(setup: Setup) -> Workload:
     """One micro-batch on one device of a stage that holds all layers: tensor, context and expert shares taken."""
     parallel, phase = setup.parallel, setup.phase
     if phase.context % parallel.context:
-        raise InputError(f"{phase.context:,} tokens over {parallel.context} devices", "a multiple", "context")
+        raise ImpossibleError(f"{phase.context:,} tokens over {parallel.context} devices", "a multiple", "context")
     experts = None
     if parallel.expert > 1:
         groups = max(1, parallel.expert // parallel.tensor) if parallel.tensor > 1 else parallel.expert

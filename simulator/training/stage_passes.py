@@ -56,6 +56,8 @@ class StagePasses:
         self.costs, self.exchanges, self.schedule = costs, exchanges, schedule
         parallel = setup.parallel
         self.zero, self.each = parallel.zero, parallel.reshard
+        self.slower = dict(setup.stragglers)
+        self.factor = np.array([self.slower.get(stage, 1.0) for stage in range(schedule.stages)])
         self.held = [
             [
                 pieces.of_stage(schedule.stages, schedule.chunks, schedule.position(stage, chunk))
@@ -113,31 +115,34 @@ class StagePasses:
         if schedule.split:
             inputs = [[self.backward(held, False, "inputs").span_s for held in row] for row in self.held]
             weights = [[sum(self.costs[p.name].weights.span_s for p in held) for held in row] for row in self.held]
-            return stage_times(schedule.stages, schedule.chunks, forward_s=forward, backward_s=inputs, weight_s=weights)
+            times = stage_times(
+                schedule.stages, schedule.chunks, forward_s=forward, backward_s=inputs, weight_s=weights
+            )
+            return times.slowed(self.slower)
         backward = [[self.backward(held, False).span_s for held in row] for row in self.held]
-        return stage_times(schedule.stages, schedule.chunks, forward_s=forward, backward_s=backward)
+        return stage_times(schedule.stages, schedule.chunks, forward_s=forward, backward_s=backward).slowed(self.slower)
 
     def before_first(self, run: PipelineRun) -> float:
         """How much later all begins since the first micro-batch's weights must come; later stages have more time."""
         late = 0.0
         for stage, row in enumerate(self.held):
             extra = sum(self.forward(held, True).span_s - self.forward(held, False).span_s for held in row)
-            late = max(late, extra - float(run.begin_s[stage, 0]))
+            late = max(late, float(self.factor[stage]) * extra - float(run.begin_s[stage, 0]))
         return late
 
     def after_last(self) -> NDArray[np.float64]:
         """How much longer the last micro-batch takes since gradients leave, by stage."""
-        return np.array(
-            [
-                sum(self.backward(held, True).span_s - self.backward(held, False).span_s for held in row)
-                for row in self.held
-            ]
-        )
+        later = [
+            sum(self.backward(held, True).span_s - self.backward(held, False).span_s for held in row)
+            for row in self.held
+        ]
+        return np.asarray(self.factor * np.array(later))
 
     def update_s(self) -> NDArray[np.float64]:
         """The optimizer's update of each stage's share, on the device; states that live elsewhere come and go."""
         shared = [group.size if self.zero >= 1 else 1 for group in sharing_groups(self.setup.parallel)]
-        return np.array([sum(self._update_s(piece, *shared) for held in row for piece in held) for row in self.held])
+        update = [sum(self._update_s(piece, *shared) for held in row for piece in held) for row in self.held]
+        return np.asarray(self.factor * np.array(update))
 
     def _update_s(self, piece: Piece, shared: int, of_experts: int) -> float:
         if not piece.parameters:
@@ -157,13 +162,13 @@ class StagePasses:
         """
         count = self.schedule.micro_batches
         rows = []
-        for row in self.held:
+        for row, factor in zip(self.held, self.factor.tolist(), strict=True):
             passes = [self.forward(held, at == 0) for held in row for at in range(min(2, count))]
             passes += [self.backward(held, at == 0) for held in row for at in range(min(2, count))]
             weighted = [(1 if at % min(2, count) == 0 else count - 1, each) for at, each in enumerate(passes)]
             rows.append(
                 tuple(
-                    sum(many * getattr(each, name) for many, each in weighted)
+                    factor * sum(many * getattr(each, name) for many, each in weighted)
                     for name in ("kernels_s", "inside_s", "beside_s")
                 )
             )
@@ -172,7 +177,7 @@ class StagePasses:
         return {
             "kernels": kernels,
             "exchange": inside,
-            "sharing": beside,
+            "sharing": max(0.0, beside),
             "waiting": max(0.0, rest),
             "update": update_s,
         }

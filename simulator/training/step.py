@@ -12,17 +12,19 @@ over all of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hw.spec.system import System
 from mappers.assign import Assign, fastest_engines
 from mappers.map_workload import map_workload, op_mapper
+from mappers.mapped import MappedWorkload
 from mappers.planner.placement import tier_capacity
 from simulator.interconnect.groups import send_time
-from simulator.training.costs import piece_costs
+from simulator.training.costs import PieceCost, piece_costs
 from simulator.training.exchange import piece_exchanges
 from simulator.training.inventory import StageMemory, stage_memories, step_schedule
-from simulator.training.pieces import pieces_of
+from simulator.training.pieces import Pieces, pieces_of
 from simulator.training.pipeline import StageLinks, run_pipeline
 from simulator.training.schedules import Schedule
 from simulator.training.setup import Setup, check_setup, lowered
@@ -35,7 +37,37 @@ from workloads.models.stored_formats import phase_formats
 if TYPE_CHECKING:
     from mappers.kernels.constants import Entry
 
-__all__ = ["simulate_step"]
+__all__ = ["Prepared", "prepare_step", "simulate_step", "step_links"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One micro-batch on one device of a stage that holds all layers: its pieces, mapped, and what they cost.
+
+    It hangs on the model, the phase, formats, transform, slowdown, system and the degrees tensor, context, expert and
+    sequence; not on pipeline, data, zero, the batch of the step or where states live.
+    """
+
+    pieces: Pieces
+    mapped: MappedWorkload
+    costs: dict[str, PieceCost]
+
+
+def prepare_step(
+    setup: Setup,
+    system: System,
+    *,
+    fidelity: str = "roofline",
+    software: str | None = None,
+    constants: tuple[Entry, ...] = (),
+    assign: Assign = fastest_engines,
+) -> Prepared:
+    """Lower and map one micro-batch's share of ``setup``."""
+    workload = lowered(setup)
+    mapper = op_mapper(system, assign, fidelity, software, constants)
+    mapped = map_workload(workload, system, assign, fidelity, mapper=mapper, software=software)
+    pieces = pieces_of(workload)
+    return Prepared(pieces, mapped, piece_costs(pieces, mapped, system, setup.slowdown))
 
 
 def simulate_step(
@@ -46,22 +78,23 @@ def simulate_step(
     software: str | None = None,
     constants: tuple[Entry, ...] = (),
     assign: Assign = fastest_engines,
+    prepared: Prepared | None = None,
 ) -> StepResult:
     """Run one step of ``setup`` on ``system``; arguments as `simulator.road.simulate` takes them.
 
+    ``prepared`` is one micro-batch's share as `prepare_step` makes it, of a setup that differs in nothing it hangs on.
     Memory that does not suffice is no error here: see `StepResult.require_fit`. Raises `InputError` and
     `InfeasibleError` for layouts that cannot be (`check_setup`).
     """
     check_setup(setup, system)
-    workload = lowered(setup)
-    mapper = op_mapper(system, assign, fidelity, software, constants)
-    mapped = map_workload(workload, system, assign, fidelity, mapper=mapper, software=software)
-    pieces = pieces_of(workload)
-    costs = piece_costs(pieces, mapped, system)
+    ready = prepared or prepare_step(
+        setup, system, fidelity=fidelity, software=software, constants=constants, assign=assign
+    )
+    pieces, mapped, costs = ready.pieces, ready.mapped, ready.costs
     exchanges = piece_exchanges(pieces, setup.parallel, system)
     schedule = step_schedule(setup)
     stages = StagePasses(setup, system, mapped.home, pieces, costs, exchanges, schedule)
-    run = run_pipeline(schedule, stages.times(), _links(setup, system, schedule))
+    run = run_pipeline(schedule, stages.times(), step_links(setup, system, schedule))
     memories = stage_memories(setup, pieces)
     ends = run.finish_s[:, -1] + stages.after_last()
     late_s = stages.before_first(run)
@@ -100,7 +133,7 @@ def _capacities(system: System, home: str, memories: Sequence[StageMemory]) -> d
     return {name: tier_capacity(system, name) for name in names}
 
 
-def _links(setup: Setup, system: System, schedule: Schedule) -> StageLinks:
+def step_links(setup: Setup, system: System, schedule: Schedule) -> StageLinks:
     """A micro-batch's hidden states go to the next stage's device of the same number."""
     parallel = setup.parallel
     if schedule.stages == 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from simulator.training.inventory import StageMemory
+from simulator.training.inventory import StageMemory, lacking
 from simulator.training.pipeline import PipelineRun
 from workloads.errors import InfeasibleError
 
@@ -64,13 +64,7 @@ class StepResult:
 
     def lacking(self) -> tuple[str, float, float] | None:
         """Tier, bytes needed and bytes there of the first tier that is too small; None where everything fits."""
-        if self.peak_bytes > self.capacity_bytes[self.home]:
-            return self.home, self.peak_bytes, self.capacity_bytes[self.home]
-        for memory in self.memory:
-            for tier, size in memory.elsewhere:
-                if size > self.capacity_bytes[tier]:
-                    return tier, size, self.capacity_bytes[tier]
-        return None
+        return lacking(self.memory, self.home, self.capacity_bytes.__getitem__)
 
     def require_fit(self, hint: str | None = None) -> None:
         """Raise `InfeasibleError` where a device's memory does not suffice."""

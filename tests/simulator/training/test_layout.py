@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.training.layout import Parallel, check_layout, micro_batches, read_parallel
-from workloads.errors import InfeasibleError, InputError
+from workloads.errors import ImpossibleError, InfeasibleError, InputError
 from workloads.models.architecture import Attention, Block, FeedForward, MixtureOfExperts, Model
 
 
@@ -21,7 +21,7 @@ def _model(layers: int = 32, heads: int = 64, kv_heads: int = 8, experts: int = 
 
 def _message(parallel: str, **given: int) -> str:
     shape = {key: given.pop(key) for key in ("layers", "heads", "kv_heads", "experts") if key in given}
-    with pytest.raises((InputError, InfeasibleError)) as error:
+    with pytest.raises((ImpossibleError, InfeasibleError)) as error:
         check_layout(read_parallel(parallel), _model(**shape), **given)
     return str(error.value)
 
@@ -51,6 +51,7 @@ def test_a_layout_is_read_and_written() -> None:
 def test_what_cannot_be_read(text: str, message: str) -> None:
     with pytest.raises(InputError) as error:
         read_parallel(text)
+    assert not isinstance(error.value, ImpossibleError)
     assert str(error.value) == message
 
 
@@ -99,8 +100,9 @@ def test_devices() -> None:
 
 def test_micro_batches_divide_the_batch() -> None:
     assert micro_batches(Parallel(data=4), 128, 2) == 16
-    with pytest.raises(InputError):
+    with pytest.raises(InputError) as wrong:
         micro_batches(Parallel(), 0)
+    assert not isinstance(wrong.value, ImpossibleError)
 
 
 @settings(max_examples=60, deadline=None)
@@ -115,7 +117,7 @@ def test_the_change_named_works(tensor: int, pipeline: int, data: int, layers: i
         try:
             check_layout(layout, model, devices=layout.devices, global_batch=data * 8)
             return
-        except InputError as error:
+        except ImpossibleError as error:
             key, _, values = str(error.expected).partition("=")
             nearest = int(values.split(" or ")[0])
             layout = replace(layout, **{{"tp": "tensor", "pp": "pipeline"}[key]: nearest})
