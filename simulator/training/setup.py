@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from hw.spec.system import System
 from simulator.policy import Transform, unchanged
-from simulator.training.layout import Parallel, check_layout, micro_batches
+from simulator.training.layout import Parallel, check_layout, micro_batches, uneven_rounds
 from simulator.training.schedules import SCHEDULES, make_schedule
 from workloads.errors import ImpossibleError, InfeasibleError, InputError, unknown_name
 from workloads.formats import FormatChoice
@@ -20,13 +20,22 @@ from workloads.transforms.context_parallel import context_parallel
 from workloads.transforms.sequence_parallel import sequence_parallel
 from workloads.workload import Workload
 
-__all__ = ["ContextExchange", "Setup", "check_setup", "lowered"]
+__all__ = ["CONTENTION", "ContextExchange", "Setup", "check_setup", "lowered"]
 
 _DIVIDED_OUTPUT = ("1f1b-vocab-1", "1f1b-vocab-2", "interlaced")
 """Schedules whose output layer stands on all stages, which no layout here says."""
 
 _MOST_PASSES = 6_000_000
 """Of all stages in a step: as many take about 1 GB and seconds."""
+
+CONTENTION = 1.0
+"""Seconds that kernels lose for each second in which devices exchange weights or gradients beside them: what runs the
+exchange takes processors and memory ports from them. Fitted, with factors of kernels beside it, to every third of 148
+steps of MPT models on A100 and H100 (mosaicml/llm-foundry at 061f2c7, tests/golden/training_throughput.csv), A100 alone
+0.7, H100 alone 1.3; `benchmarks/training.py` fits it again and shows the error on the others."""
+
+_MOST_DEVICES = 1 << 20
+"""Groups of them are looked at device by device."""
 
 ContextExchange = Literal["ring", "gather", "ulysses"]
 """How devices that share a sequence see its keys and values."""
@@ -42,7 +51,8 @@ class Setup:
     master copy when gathered, and 16-bit weights are not kept beside it (PyTorch FSDP2). ``imbalance`` is what the
     device with most tokens for its experts gets over the mean. ``stragglers`` are stages all of whose work takes so
     many times as long. ``slowdown``: all kernels take so many times what they take alone (clocks under a power limit,
-    exchanges beside). ``transform`` changes the workload of one micro-batch.
+    exchanges beside). ``contention`` is how many seconds kernels lose for each second of an exchange beside them, None
+    for `CONTENTION` at kernel fidelity and nothing at others. ``transform`` changes the workload of one micro-batch.
     """
 
     model: Model
@@ -59,6 +69,7 @@ class Setup:
     imbalance: float = 1.0
     stragglers: tuple[tuple[int, float], ...] = ()
     slowdown: float = 1.0
+    contention: float | None = None
     transform: Transform = unchanged
 
     @property
@@ -107,6 +118,8 @@ def _check_values(setup: Setup) -> None:
         raise unknown_name("context exchange", setup.exchange, get_args(ContextExchange), field="exchange")
     if setup.prefetch < 0:
         raise InputError(f"found {setup.prefetch}", "0 or more layers", "prefetch")
+    if setup.contention is not None and not (isfinite(setup.contention) and setup.contention >= 0):
+        raise InputError(f"found {setup.contention:g}", "0 or more", "contention")
     if not (isfinite(setup.imbalance) and setup.imbalance >= 1):
         raise InputError(f"found {setup.imbalance:g}", "1 or more", "imbalance")
     stages = setup.parallel.pipeline
@@ -139,12 +152,9 @@ def _check_schedule(setup: Setup) -> None:
             other = "schedule '1f1b'"
             raise ImpossibleError(problem, other if near is None else f"{other}, or pp={near}", "schedule")
         if name == "interleaved" and setup.micro_batches % parallel.pipeline:
-            near = max(1, round(setup.micro_batches / parallel.pipeline)) * parallel.pipeline
-            raise ImpossibleError(
-                f"{setup.micro_batches} micro-batches over {parallel.pipeline} stages in chunks",
-                f"{near} of them, a global batch of {near * parallel.data * setup.phase.batch}",
-                "global_batch",
-            )
+            raise uneven_rounds(parallel, setup.global_batch, setup.phase.batch)
+    if parallel.devices > _MOST_DEVICES:
+        raise InfeasibleError("devices of a simulated step", parallel.devices, _MOST_DEVICES, "devices")
     passes = 3 * parallel.pipeline * chunks * setup.micro_batches
     if passes > _MOST_PASSES:
         hint = f"{passes / _MOST_PASSES:,.1f} times larger micro-batches, or dp as much larger"
@@ -168,5 +178,16 @@ def lowered(setup: Setup) -> Workload:
     if parallel.sequence:
         workload = sequence_parallel(workload)
     if parallel.context > 1:
-        workload = context_parallel(workload, devices=parallel.context, stride=parallel.tensor, exchange=setup.exchange)
+        workload = _in_context(workload, setup)
     return setup.transform(workload)
+
+
+def _in_context(workload: Workload, setup: Setup) -> Workload:
+    degree, stride = setup.parallel.context, setup.parallel.tensor
+    try:
+        return context_parallel(workload, devices=degree, stride=stride, exchange=setup.exchange)
+    except InputError as error:
+        if error.field != "devices":
+            raise
+        other = f"cp={error.nearest}, or " if error.nearest else ""
+        raise ImpossibleError(error.problem, f"{other}exchange 'ring' or 'gather'", "parallel.cp") from None

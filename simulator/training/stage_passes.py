@@ -35,7 +35,7 @@ class _Span:
 
     @property
     def beside_s(self) -> float:
-        """Seconds in which the stage waits for weights, gradients or activations on their way."""
+        """Seconds in which the stage waits for weights, gradients or activations on their way, or loses to them."""
         return self.span_s - self.kernels_s - self.inside_s
 
 
@@ -47,12 +47,13 @@ class StagePasses:
         setup: Setup,
         system: System,
         home: str,
+        contention: float,
         pieces: Pieces,
         costs: dict[str, PieceCost],
         exchanges: dict[str, PieceExchange],
         schedule: Schedule,
     ) -> None:
-        self.setup = setup
+        self.setup, self.contention = setup, contention
         self.costs, self.exchanges, self.schedule = costs, exchanges, schedule
         parallel = setup.parallel
         self.zero, self.each = parallel.zero, parallel.reshard
@@ -87,7 +88,7 @@ class StagePasses:
         return self._span(held[::-1], kind, gathers, leaves)
 
     def _executed(self, held: tuple[Piece, ...], kind: str, gathers: bool, leaves: str) -> _Span:
-        steps, kernels, inside = [], 0.0, 0.0
+        steps, kernels, inside, hidden = [], 0.0, 0.0, 0.0
         for piece in held:
             cost: PassCost = getattr(self.costs[piece.name], kind)
             exchange = self.exchanges[piece.name]
@@ -105,8 +106,12 @@ class StagePasses:
             )
             kernels += cost.kernels_s
             inside += cost.exposed_s
+            hidden += max(0.0, cost.exchange_s - cost.exposed_s)
         run = run_pass(steps, self.setup.prefetch)
-        return _Span(run.latency_s, kernels, inside)
+        exchanged = sum(step.before_s + step.after_s for step in steps)
+        shown = max(0.0, run.latency_s - sum(step.compute_s for step in steps))
+        beside = hidden + max(0.0, exchanged - shown)
+        return _Span(run.latency_s + self.contention * beside, kernels, inside)
 
     def times(self) -> StageTimes:
         """Of all micro-batches but the first and the last."""

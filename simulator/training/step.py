@@ -27,7 +27,7 @@ from simulator.training.inventory import StageMemory, stage_memories, step_sched
 from simulator.training.pieces import Pieces, pieces_of
 from simulator.training.pipeline import StageLinks, run_pipeline
 from simulator.training.schedules import Schedule
-from simulator.training.setup import Setup, check_setup, lowered
+from simulator.training.setup import CONTENTION, Setup, check_setup, lowered
 from simulator.training.stage_passes import StagePasses
 from simulator.training.step_result import StepResult
 from workloads.formats import storage_format
@@ -93,7 +93,10 @@ def simulate_step(
     pieces, mapped, costs = ready.pieces, ready.mapped, ready.costs
     exchanges = piece_exchanges(pieces, setup.parallel, system)
     schedule = step_schedule(setup)
-    stages = StagePasses(setup, system, mapped.home, pieces, costs, exchanges, schedule)
+    contention = setup.contention
+    if contention is None:
+        contention = CONTENTION if fidelity == "kernel" else 0.0
+    stages = StagePasses(setup, system, mapped.home, contention, pieces, costs, exchanges, schedule)
     run = run_pipeline(schedule, stages.times(), step_links(setup, system, schedule))
     memories = stage_memories(setup, pieces)
     ends = run.finish_s[:, -1] + stages.after_last()
