@@ -13,7 +13,19 @@ from dataclasses import dataclass
 
 from mappers.planner.swap.machine import Machine
 
-__all__ = ["HOST_BYTES", "STATE_BYTES", "SUBGROUP", "StridePlan", "UpdateRates", "best_stride", "rates_of", "update_s"]
+__all__ = [
+    "DEVICE_UPDATE_BYTES",
+    "HOST_BYTES",
+    "HOST_UPDATE_BYTES",
+    "PARAMETER_BYTES",
+    "STATE_BYTES",
+    "SUBGROUP",
+    "StridePlan",
+    "UpdateRates",
+    "best_stride",
+    "rates_of",
+    "update_s",
+]
 
 STATE_BYTES = 12
 """Of a parameter: master copy and two moments in fp32, which go up and come back."""
@@ -24,12 +36,14 @@ HOST_BYTES = 16
 SUBGROUP = 1e8
 """Parameters of one subgroup. Synthetic: large enough that every copy runs at the link's rate."""
 
-_PARAMETER_BYTES = 2
-_HOST_UPDATE_BYTES = 28
+PARAMETER_BYTES = 2
+"""Of a parameter: its 16-bit copy, which goes up after an update on the host."""
+
+HOST_UPDATE_BYTES = 28
 """Of a parameter, through host memory in one update of Adam: read gradient, copy and moments in fp32 (16), write all
 but the gradient (12). Derived."""
 
-_DEVICE_UPDATE_BYTES = 30
+DEVICE_UPDATE_BYTES = 30
 """The same on the device, which also writes the 16-bit parameter. Derived."""
 
 
@@ -59,7 +73,7 @@ def rates_of(machine: Machine) -> UpdateRates:
     """Those of ``machine``: its processors update as fast as their part of the host's memory lets them."""
     host = machine.tiers[0]
     memory = min(host.read_bytes_per_s, host.write_bytes_per_s)
-    return UpdateRates(memory / _HOST_UPDATE_BYTES, memory, machine.memory_bytes_per_s, machine.link_bytes_per_s)
+    return UpdateRates(memory / HOST_UPDATE_BYTES, memory, machine.memory_bytes_per_s, machine.link_bytes_per_s)
 
 
 def best_stride(parameters: float, subgroups: int, rates: UpdateRates, slots: int = 1) -> StridePlan:
@@ -78,8 +92,8 @@ def update_s(parameters: float, subgroups: int, stride: int | None, rates: Updat
     """
     each = parameters / subgroups
     on_host = each / rates.host_parameters_per_s
-    on_device = each * _DEVICE_UPDATE_BYTES / rates.device_bytes_per_s
-    states, sent = each * STATE_BYTES / rates.link_bytes_per_s, each * _PARAMETER_BYTES / rates.link_bytes_per_s
+    on_device = each * DEVICE_UPDATE_BYTES / rates.device_bytes_per_s
+    states, sent = each * STATE_BYTES / rates.link_bytes_per_s, each * PARAMETER_BYTES / rates.link_bytes_per_s
     host = up = device = down = 0.0
     back: list[float] = []
     memory = 0.0
@@ -93,7 +107,7 @@ def update_s(parameters: float, subgroups: int, stride: int | None, rates: Updat
             memory += 2 * each * STATE_BYTES
         else:
             host += on_host
-            memory += each * (_HOST_UPDATE_BYTES + _PARAMETER_BYTES)
+            memory += each * (HOST_UPDATE_BYTES + PARAMETER_BYTES)
     # The 16-bit parameters of the host's subgroups follow in the gaps of the way up, the last one after its update.
     on_hosts = subgroups - len(back)
     carried = len(back) * states + on_hosts * sent
@@ -103,5 +117,5 @@ def update_s(parameters: float, subgroups: int, stride: int | None, rates: Updat
 
 def _bound_s(parameters: float, rates: UpdateRates) -> float:
     """Any split: the host's memory moves at least the fewer bytes of the two ways for each parameter."""
-    least = min(2 * STATE_BYTES, _HOST_UPDATE_BYTES + _PARAMETER_BYTES)
+    least = min(2 * STATE_BYTES, HOST_UPDATE_BYTES + PARAMETER_BYTES)
     return parameters * least / rates.host_bytes_per_s
