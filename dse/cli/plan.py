@@ -1,4 +1,4 @@
-"""``tiercade plan allocate | replay | order | place | swap``: what lies where in memory, and when."""
+"""``tiercade plan allocate | replay | order | place | swap | layout``: what lies where in memory, and when."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="plan",
-    help="Memory plans: offsets of buffers, orders of operations, tensors over tiers, swapped activations.",
+    help="Memory plans: offsets of buffers, orders of operations, tensors over tiers, swaps, layouts of training.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -187,5 +187,48 @@ def place(
         model, system, phase, batch, context, words, weights, kv_cache, objective, amounts, pieces, time_limit, figure
     )
     code = run_place(options, as_json=json)
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command()
+def layout(
+    model: Annotated[str, typer.Option(help="A name from 'tiercade list models', or a Hugging Face config.json.")],
+    system: Annotated[str, typer.Option(help="A name from 'tiercade list systems', or a YAML file.")],
+    devices: Annotated[int, typer.Option(help="Devices to divide the training step over, all of them.")],
+    context: Annotated[int, typer.Option(help="Tokens of a sequence.")],
+    global_batch: Annotated[int, typer.Option(help="Sequences of a step.")],
+    loss: Annotated[
+        str, typer.Option(help="logits, or cut: made tile by tile and again in the backward pass.")
+    ] = "logits",
+    gradients: Annotated[str, typer.Option(metavar="FORMAT", help="Storage format of gradients.")] = "bf16",
+    from_master: Annotated[
+        bool, typer.Option("--from-master", help="Divided weights are cast from the master copy when gathered.")
+    ] = False,
+    context_exchange: Annotated[str, typer.Option(help="ring, gather or ulysses.")] = "ring",
+    place: Annotated[
+        list[str] | None, typer.Option(metavar="ROLE=TIER", help="activations or optimizer in another tier.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change the system: network.bandwidth='50 GB/s'."),
+    ] = None,
+    fidelity: Annotated[str, typer.Option(help="roofline, mapped or kernel.")] = "roofline",
+    top: Annotated[int, typer.Option(metavar="N", help="How many of the fastest to show.")] = 10,
+    time_limit: Annotated[float | None, typer.Option(metavar="SECONDS", help="End with the best found then.")] = None,
+    json: Json = False,
+) -> None:
+    """Find the fastest ways to divide a training step: tensor, pipeline, data, context and expert parallelism, ZeRO,
+    chunks, micro-batch and recomputation.
+
+    Exit code 3: no layout fits; 130: interrupted, with the best so far.
+    """
+    from dse.cli.plan_layout import LayoutOptions, run_layout
+
+    options = LayoutOptions(
+        model, system, devices, context, global_batch, loss, gradients, from_master, context_exchange,
+        tuple(place or ()), tuple(changes or ()), fidelity, top, time_limit,
+    )  # fmt: skip
+    code = run_layout(options, as_json=json)
     if code:
         raise typer.Exit(code)

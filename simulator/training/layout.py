@@ -9,13 +9,13 @@ Experts are divided among the devices that share a stage and hold different data
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 
 from workloads.errors import ImpossibleError, InfeasibleError, InputError, unknown_name
 from workloads.models.architecture import MixtureOfExperts, Model
 
-__all__ = ["Parallel", "check_layout", "micro_batches", "read_parallel"]
+__all__ = ["Parallel", "check_layout", "micro_batches", "read_parallel", "uneven_rounds"]
 
 _SHORT = {
     "tp": "tensor", "pp": "pipeline", "dp": "data", "cp": "context", "ep": "expert",
@@ -54,7 +54,8 @@ class Parallel:
             if field.name in ("sequence", "reshard"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < (field.name != "zero"):
-                raise InputError(f"{value!r} is no count", "a whole number of at least 1", field.name)
+                expected = "0, 1, 2 or 3" if field.name == "zero" else "a whole number of at least 1"
+                raise InputError(f"{value!r} is no count", expected, field.name)
         if self.zero > 3:
             raise InputError(f"found {self.zero}", "0, 1, 2 or 3", "zero")
 
@@ -118,6 +119,14 @@ def micro_batches(parallel: Parallel, global_batch: int, micro_batch: int = 1) -
     return global_batch // together
 
 
+def uneven_rounds(parallel: Parallel, global_batch: int, micro_batch: int) -> ImpossibleError:
+    """The error for micro-batches that do not go through stages in chunks in whole rounds."""
+    count, round_of = global_batch // (parallel.data * micro_batch), parallel.data * micro_batch * parallel.pipeline
+    near = _near(global_batch, lambda batch: batch % round_of == 0)
+    problem = f"{count} micro-batches over {parallel.pipeline} stages in chunks"
+    return ImpossibleError(problem, f"a global batch of {near}", "global_batch")
+
+
 def check_layout(
     parallel: Parallel,
     model: Model,
@@ -147,14 +156,11 @@ def check_layout(
         raise ImpossibleError(problem, f"chunks={near}", "parallel.chunks")
     _check_experts(parallel, model)
     if devices is not None:
-        _check_devices(parallel, devices)
+        _check_devices(parallel, model, devices)
     if global_batch is not None:
         count = micro_batches(parallel, global_batch, micro_batch)
         if parallel.chunks > 1 and count % parallel.pipeline:
-            near = _near(count, lambda many: many % parallel.pipeline == 0)
-            raise ImpossibleError(
-                f"{count} micro-batches over {parallel.pipeline} stages in chunks", f"{near} of them", "global_batch"
-            )
+            raise uneven_rounds(parallel, global_batch, micro_batch)
     if tokens is not None:
         _check_tokens(parallel, tokens)
 
@@ -205,7 +211,7 @@ def _check_experts(parallel: Parallel, model: Model) -> None:
             raise ImpossibleError(f"ep={parallel.expert} does not divide {what}", f"ep={good}", "parallel.ep")
 
 
-def _check_devices(parallel: Parallel, devices: int) -> None:
+def _check_devices(parallel: Parallel, model: Model, devices: int) -> None:
     if devices < 1:
         raise InputError(f"found {devices}", "1 or more", "devices")
     if parallel.devices == devices:
@@ -213,15 +219,36 @@ def _check_devices(parallel: Parallel, devices: int) -> None:
     per_replica = parallel.devices // parallel.data
     replicas = devices // per_replica
     if parallel.devices > devices:
-        hint = (
-            f"dp={replicas} would do" if replicas else f"one replica alone is {per_replica} devices: lower tp, pp or cp"
-        )
+        hint = f"dp={replicas} would do" if replicas else f"one replica alone is {per_replica} devices"
+        if not replicas:
+            smaller = _smaller(parallel, model, devices)
+            hint += ": lower tp, pp or cp" if smaller is None else f"; {smaller} would do"
         if replicas and replicas * per_replica != devices:
             hint += f" with {devices - replicas * per_replica} left idle"
         raise InfeasibleError(f"layout {parallel}", parallel.devices, devices, "devices", hint)
     near = _near(devices, lambda count: count % per_replica == 0)
     expected = f"dp={replicas}" if devices % per_replica == 0 else f"devices of {near} (a replica is {per_replica})"
     raise ImpossibleError(f"layout {parallel} uses {parallel.devices} of {devices} devices", expected, "devices")
+
+
+def _smaller(parallel: Parallel, model: Model, devices: int) -> Parallel | None:
+    """The layout on all ``devices`` with one degree lowered, by the least factor, and no more replicas."""
+    found = []
+    for name in ("pipeline", "tensor", "context"):
+        degree: int = getattr(parallel, name)
+        for lower in range(degree - 1, 0, -1):
+            alone = replace(parallel, data=1, **{name: lower})
+            data, rest = divmod(devices, alone.devices)
+            layout = replace(alone, data=max(1, data))
+            if rest or not 1 <= data <= parallel.data:
+                continue
+            try:
+                check_layout(layout, model)
+            except ImpossibleError:
+                continue
+            found.append((degree / lower, layout))
+            break
+    return min(found, key=lambda each: each[0])[1] if found else None
 
 
 def _check_tokens(parallel: Parallel, tokens: int) -> None:

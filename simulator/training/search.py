@@ -48,12 +48,14 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Searched:
-    """The fastest first; how many layouts divide, fit, and were executed."""
+    """The fastest first; how many layouts divide, fit, and were executed; ``complete`` where none that was left out
+    could be faster."""
 
     best: tuple[Ranked, ...]
     divided: int
     fitting: int
     executed: int
+    complete: bool
 
 
 def best_layouts(
@@ -64,12 +66,14 @@ def best_layouts(
     fidelity: str = "roofline",
     software: str | None = None,
     constants: tuple[Entry, ...] = (),
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Searched:
     """The ``keep`` fastest layouts of ``setup``'s model and batch on all of the system's devices.
 
-    ``setup`` gives all but layout, micro-batch and recomputation. ``progress`` is told how many layouts of how many are
-    done with. Raises `InfeasibleError` where none fits, with the least that one lacks.
+    ``setup`` gives all but layout, micro-batch and recomputation. ``progress`` is told what is done, how many of how
+    many. Where ``should_stop`` says so the best so far are returned. Raises `InfeasibleError` where none fits, with the
+    least that one lacks.
     """
     options = {"fidelity": fidelity, "software": software, "constants": constants}
     divided = list(_divided(setup, system))
@@ -83,27 +87,34 @@ def best_layouts(
     fitting = list(_fitting(divided, system, pieces))
     prepared: dict[object, Prepared] = {}
 
-    def ready(candidate: Setup) -> Prepared:
-        key = _share(candidate)
-        if key not in prepared:
-            prepared[key] = prepare_step(candidate, system, **options)  # type: ignore[arg-type]
-        return prepared[key]
-
-    bounds = sorted(((_bound_s(each, ready(each)), at) for at, each in enumerate(fitting)))
+    shares = {_share(each): each for each in fitting}
+    for done, (key, each) in enumerate(shares.items()):
+        if progress is not None:
+            progress("mapped", done, len(shares))
+        if should_stop():
+            break
+        prepared[key] = prepare_step(each, system, **options)  # type: ignore[arg-type]
+    known = [(at, prepared[_share(each)]) for at, each in enumerate(fitting) if _share(each) in prepared]
+    bounds = sorted((_bound_s(fitting[at], each), at) for at, each in known)
     best: list[tuple[float, int, Ranked]] = []
     executed = 0
-    for done, (bound, at) in enumerate(bounds):
-        if progress is not None:
-            progress(done, len(bounds))
+    complete = len(prepared) == len(shares)
+    for bound, at in bounds:
         if len(best) == keep and bound >= -best[0][0]:
             break
-        result = simulate_step(fitting[at], system, prepared=ready(fitting[at]), **options)  # type: ignore[arg-type]
+        if executed and should_stop():
+            complete = False
+            break
+        if progress is not None:
+            progress("executed", executed, len(bounds))
+        setup = fitting[at]
+        result = simulate_step(setup, system, prepared=prepared[_share(setup)], **options)  # type: ignore[arg-type]
         executed += 1
-        heapq.heappush(best, (-result.latency_s, -at, Ranked(fitting[at], result)))
+        heapq.heappush(best, (-result.latency_s, -at, Ranked(setup, result)))
         if len(best) > keep:
             heapq.heappop(best)
     ranked = tuple(each for _, _, each in sorted(best, key=lambda entry: (-entry[0], -entry[1])))
-    return Searched(ranked, len(divided), len(fitting), executed)
+    return Searched(ranked, len(divided), len(fitting), executed, complete)
 
 
 def _share(setup: Setup) -> object:

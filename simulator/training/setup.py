@@ -20,7 +20,7 @@ from workloads.transforms.context_parallel import context_parallel
 from workloads.transforms.sequence_parallel import sequence_parallel
 from workloads.workload import Workload
 
-__all__ = ["CONTENTION", "ContextExchange", "Setup", "check_setup", "lowered"]
+__all__ = ["CONTENTION", "ContextExchange", "Setup", "check_setup", "check_values", "lowered"]
 
 _DIVIDED_OUTPUT = ("1f1b-vocab-1", "1f1b-vocab-2", "interlaced")
 """Schedules whose output layer stands on all stages, which no layout here says."""
@@ -94,7 +94,7 @@ def check_setup(setup: Setup, system: System) -> None:
     Raises `ImpossibleError` and `InfeasibleError` as `check_layout`, and for schedules with other chunks; `InputError`
     for unknown schedules, exchanges and tiers and for numbers that are none.
     """
-    _check_values(setup)
+    check_values(setup, system)
     check_layout(
         setup.parallel,
         setup.model,
@@ -104,13 +104,16 @@ def check_setup(setup: Setup, system: System) -> None:
         tokens=setup.phase.context,
     )
     _check_schedule(setup)
+
+
+def check_values(setup: Setup, system: System) -> None:
+    """See that names are known and numbers are some, whatever the layout. Raises `InputError`."""
     for name, tier in (("activations", setup.activations), ("optimizer", setup.optimizer)):
         stores = [each for each, found in system.tiers.items() if found.holds == "tensors"]
         if tier is not None and tier not in stores:
             raise unknown_name("tier", tier, stores, field=f"place.{name}")
-
-
-def _check_values(setup: Setup) -> None:
+    if setup.global_batch < 1:
+        raise InputError(f"found {setup.global_batch}", "1 or more", "global_batch")
     known = [name for name in SCHEDULES if name not in _DIVIDED_OUTPUT]
     if setup.schedule not in known:
         raise unknown_name("schedule", setup.schedule, known, field="schedule")

@@ -81,7 +81,7 @@ class _Dividing:
         self,
         op: Op,
         what: str,
-        kind: Literal["all_gather", "reduce_scatter", "all_to_all"],
+        kind: Literal["all_gather", "reduce_scatter", "all_to_all", "ring_pass"],
         operands: Iterable[Operand],
         after: tuple[str, ...],
     ) -> str:
@@ -100,14 +100,16 @@ class _Dividing:
         ring = self.exchange == "ring"
         keys = [o for o in op.operands if o.symbol in ("K", "V")]
         gradients = [o for o in op.operands if o.symbol in ("DK", "DV")]
-        first = self._collective(op, "keys_values", "all_gather", keys, op.after)
+        first = self._collective(op, "keys_values", "ring_pass" if ring else "all_gather", keys, op.after)
         operands = tuple(self._of_all(o) if o in keys or o in gradients else o for o in op.operands)
         after = op.after if ring else (first,)
         self.steps.append(replace(op, sizes=self._sizes(op), operands=operands, after=after))
         ends = (op.name, first) if ring else (op.name,)
         if gradients:
             after = op.after if ring else (op.name,)
-            last = self._collective(op, "keys_values_grads", "reduce_scatter", gradients, after)
+            last = self._collective(
+                op, "keys_values_grads", "ring_pass" if ring else "reduce_scatter", gradients, after
+            )
             ends = (*ends, last) if ring else (last,)
         self.ends[op.name] = ends
 

@@ -22,7 +22,7 @@ from workloads.workload import Collective, Layer, Op, Operand, Step, StoredTenso
 __all__ = ["sequence_parallel"]
 
 TOKEN_WISE = ("norm", "elementwise")
-"""Kinds of operations that are divided by tokens where they read values that are; all others need all tokens."""
+"""Kinds of operations that are divided by tokens where all they read is; all others need all tokens."""
 
 _WHOLE_BEFORE = "token_ids"
 """What a first layer reads that no layer has made: every device has all of it."""
@@ -75,7 +75,7 @@ class _Scattering:
                 self._exchange(step)
             elif step.kind == "attention":
                 self.steps.append(step)
-            elif step.kind in TOKEN_WISE and any(self._is_scattered(o) for o in step.operands if o.access == "read"):
+            elif step.kind in TOKEN_WISE and self._is_between(step):
                 self._divide(step)
             else:
                 self._gather_for(step)
@@ -83,6 +83,11 @@ class _Scattering:
                 self.written |= {_value(o) for o in step.operands if o.access == "write"}
         stored = tuple(self._share(tensor) for tensor in self.before.stored)
         return replace(self.before, steps=tuple(self.steps), stored=stored)
+
+    def _is_between(self, op: Op) -> bool:
+        """Whether all activations that ``op`` reads are divided by tokens. What also reads others needs all tokens."""
+        reads = [o for o in op.operands if o.access == "read" and self._is_value(o)]
+        return bool(reads) and all(self._is_scattered(o) for o in reads)
 
     def _is_scattered(self, operand: Operand) -> bool:
         value = _value(operand)
@@ -98,7 +103,7 @@ class _Scattering:
             for op in self.before.ops
             if step.kind == "all_reduce" and op.name in step.after
             for o in op.operands
-            if o.access == "write" and o.elements == step.elements
+            if o.access == "write" and self._is_value(o) and o.elements == step.elements
         ]
         if sums:
             step = replace(step, kind="reduce_scatter")

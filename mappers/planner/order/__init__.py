@@ -1,4 +1,4 @@
-"""The order of operations that a small memory asks for, and inference patch by patch."""
+"""The order of operations that a small memory asks for, inference patch by patch, and steps of training."""
 
 from mappers.planner.order.graph import Op, OrderGraph, Tensor
 from mappers.planner.order.plan import plan_memory, plan_order

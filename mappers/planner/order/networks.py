@@ -13,7 +13,7 @@ from typing import Literal
 
 from workloads.errors import InputError, unknown_name
 
-__all__ = ["Block", "ConvNet", "Layer", "network", "network_names"]
+__all__ = ["Block", "ConvNet", "Layer", "chain_network", "network", "network_names", "tail_blocks"]
 
 Kind = Literal["conv", "depthwise", "pool", "dense"]
 
@@ -150,19 +150,33 @@ def network(name: str, resolution: int | None = None) -> ConvNet:
     side = chain.resolution if resolution is None else resolution
     if not 32 <= side <= 4096:
         raise InputError(f"{side} pixels", "32 to 4096", "resolution")
-    blocks = [Block("conv", (Layer("conv", "conv", 3, chain.stem, side, 3, 2),))]
-    side, channels = blocks[0].layers[0].side_out, chain.stem
-    for i, (expansion, wanted, stride, kernel) in enumerate(chain.rows):
+    title = name if resolution is None or resolution == chain.resolution else f"{name} at {resolution}"
+    return chain_network(title, side, chain.stem, chain.rows, chain.head, 1000)
+
+
+def chain_network(
+    title: str, side: int, stem: int, rows: Sequence[tuple[int, int, int, int]], head: int | None, classes: int
+) -> ConvNet:
+    """A first convolution to ``stem`` channels with stride 2, a block for each row (expansion, channels, stride,
+    kernel), a convolution to ``head`` channels where there is one, pooling and a classifier."""
+    blocks = [Block("conv", (Layer("conv", "conv", 3, stem, side, 3, 2),))]
+    side, channels = blocks[0].layers[0].side_out, stem
+    for i, (expansion, wanted, stride, kernel) in enumerate(rows):
         block = _inverted(f"block{i}", side, channels, expansion, wanted, stride, kernel)
         blocks.append(block)
         side, channels = block.layers[-1].side_out, wanted
-    if chain.head is not None:
-        blocks.append(Block("head", (Layer("head", "conv", channels, chain.head, side),)))
-        channels = chain.head
-    blocks.append(Block("pool", (Layer("pool", "pool", channels, channels, side),)))
-    blocks.append(Block("dense", (Layer("dense", "dense", channels, 1000, 1),)))
-    title = name if resolution is None or resolution == chain.resolution else f"{name} at {resolution}"
-    return ConvNet(title, blocks[0].layers[0].side_in, tuple(blocks))
+    return ConvNet(title, blocks[0].layers[0].side_in, (*blocks, *tail_blocks(side, channels, head, classes)))
+
+
+def tail_blocks(side: int, channels: int, head: int | None, classes: int) -> tuple[Block, ...]:
+    """What follows the last row of a chain: a convolution to ``head`` channels or none, pooling, a classifier."""
+    mixed = () if head is None else (Block("head", (Layer("head", "conv", channels, head, side),)),)
+    features = channels if head is None else head
+    return (
+        *mixed,
+        Block("pool", (Layer("pool", "pool", features, features, side),)),
+        Block("dense", (Layer("dense", "dense", features, classes, 1),)),
+    )
 
 
 def _inverted(name: str, side: int, channels: int, expansion: int, wanted: int, stride: int, kernel: int) -> Block:
