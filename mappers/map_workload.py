@@ -224,7 +224,7 @@ def op_problem(op: Op) -> tuple[CascadeProblem, float]:
     sizes = dict(op.sizes)
     times = 1.0
     if op.kind == "grouped_gemm":
-        (weights,) = (operand.elements for operand in op.operands if operand.stored and operand.access == "read")
+        (weights,) = (operand.elements for operand in op.operands if operand.symbol == "W")
         times = max(1.0, weights / (sizes["n0"] * sizes["n1"]))
         sizes["m"] = math.ceil(sizes["m"] / times)
     problem = cascade_problem(op.cascade, sizes, widths)

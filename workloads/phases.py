@@ -86,8 +86,9 @@ class Decode(_Phase):
 class Train(_Phase):
     """One training step on ``batch`` sequences of ``context`` tokens: forward, backward and the update of the weights.
 
-    ``batch`` is the micro-batch of one group of devices; nothing is exchanged with other groups. ``checkpoint`` is that
-    of every ``every``-th layer, the first one first (Korthikanti et al., MLSys 2023, arXiv 2205.05198, sections 4, 5):
+    ``batch`` is the micro-batch of one group of devices; nothing is exchanged with other groups, but tokens where
+    experts are divided over them. ``checkpoint`` is that of every ``every``-th layer, the first one first (Korthikanti
+    et al., MLSys 2023, arXiv 2205.05198, sections 4, 5):
 
     - "none": a layer keeps what its backward pass reads. Attention keeps its output and the log-sum-exp of its scores,
       never the scores (FlashAttention-2, arXiv 2307.08691): that leaves 34 s b h bytes less the dropout masks.

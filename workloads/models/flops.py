@@ -49,13 +49,20 @@ def forward_flops(
 def model_flops(model: Model, batch: int, context: int) -> int:
     """FLOPs that a training step's utilisation is counted by: 6 N + 12 L h s for each of all tokens.
 
-    Tokens are ``batch`` x ``context``. N counts all parameters, embeddings too, L layers, h the width of all query
-    heads together and s the context. What is computed again does not count, and a causal mask saves nothing (PaLM,
-    arXiv 2204.02311, appendix B; as pytorch/torchtitan at commit 0413364 reports it).
+    Tokens are ``batch`` x ``context``. N counts all parameters that a token meets, embeddings too but no experts that
+    it does not go to, L layers, h the width of all query heads together (the mean of queries' and values', where they
+    differ) and s the context. What is computed again does not count, and a causal mask saves nothing (PaLM, arXiv
+    2204.02311, appendix B; as pytorch/torchtitan at commit 0413364 reports it).
     """
-    widths = (model.blocks[index].attention for index in model.order)
-    per_token = 6 * parameters(model).total + 12 * context * sum(a.heads * a.head_dim for a in widths)
-    return batch * context * per_token
+    widths = sum(_head_widths(model.blocks[index].attention) for index in model.order)
+    return batch * context * (6 * parameters(model).active + 6 * context * widths)
+
+
+def _head_widths(attention: Attention) -> int:
+    """The widths of all query heads and of all their results, together."""
+    latent = attention.latent
+    each = latent.nope_dim + latent.rope_dim + latent.value_dim if latent else 2 * attention.head_dim
+    return attention.heads * each
 
 
 def attended_pairs(attention: Attention, query_tokens: int, context: int, *, skip_masked: bool = True) -> int:

@@ -45,7 +45,7 @@ def lower(
         _require_positions(model, phase.context)
         from workloads.models.lower_train import lower_train  # which takes this module's layers
 
-        return lower_train(model, phase, formats, devices=devices)
+        return lower_train(model, phase, formats, devices=devices, experts=experts)
     encoder_only = not any(block.attention.causal for block in model.blocks)
     if encoder_only and isinstance(phase, Decode):
         raise InputError(f"{model.name} is an encoder and has no decode phase", expected="prefill", field="phase")

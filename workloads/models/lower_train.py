@@ -17,6 +17,7 @@ from workloads.formats import FormatChoice
 from workloads.models.architecture import MixtureOfExperts, Model
 from workloads.models.layer_builder import LayerBuilder, Ref, activation, stored
 from workloads.models.lower import Side, lower_block, lower_embedding, lower_head, repeating_runs
+from workloads.models.lower_feed_forward import ExpertShare
 from workloads.models.lower_train_gradients import GRADIENTS, TIED_GRADIENTS, Gradients
 from workloads.models.lower_train_values import STATISTICS_FORMAT, Values, as_values, found, from_sum, kept_values
 from workloads.phases import Train
@@ -30,9 +31,13 @@ _INCOMING = "incoming_gradient"
 _STATES = ("master_weights", "first_moment", "second_moment")
 
 
-def lower_train(model: Model, phase: Train, formats: FormatChoice, *, devices: int = 1) -> Workload:
+def lower_train(
+    model: Model, phase: Train, formats: FormatChoice, *, devices: int = 1, experts: ExpertShare | None = None
+) -> Workload:
     """One training step of ``model`` on one of ``devices`` that split it by tensor parallelism.
 
+    ``experts`` divides experts over devices: tokens travel forward as in serving, their gradients the same ways back.
+    Each device then holds the states of its experts alone, and their gradients are whole: all tokens came to them.
     Raises `InputError` for a model whose parts have no gradients here, and where the devices cannot split it.
     """
     _require_known(model, phase)
@@ -44,7 +49,7 @@ def lower_train(model: Model, phase: Train, formats: FormatChoice, *, devices: i
     for key in dict.fromkeys(order):
         name = f"layer{key // 2 if len(model.blocks) > 1 else ''}{'_checkpointed' if both and key % 2 else ''}"
         block = model.blocks[key // 2]
-        layer = lower_block(model, block, formats, side, devices, name, 0, None, None)
+        layer = lower_block(model, block, formats, side, devices, name, 0, None, experts)
         pairs[key] = step.pair(layer, checkpointed=bool(key % 2))
     runs = [(tuple(pairs[key] for key in pattern), count) for pattern, count in repeating_runs(order)]
     most = max(_parameters(pair.forward) for pair in pairs.values())
@@ -74,14 +79,15 @@ def _require_known(model: Model, phase: Train) -> None:
         odd = "an encoder or no head"
     elif model.embedding_bins or model.embedding_dim not in (None, model.hidden):
         odd = "an embedding of other widths than its layers"
-    elif any(block.cross_attention or block.attention.latent or block.attention.relative for block in model.blocks):
-        odd = "cross, latent or relative attention"
-    elif any(isinstance(block.feed_forward, MixtureOfExperts) for block in model.blocks):
-        odd = "experts"
+    elif any(block.cross_attention or block.attention.relative for block in model.blocks):
+        odd = "cross or relative attention"
+    elif any(isinstance(block.feed_forward, MixtureOfExperts) and block.feed_forward.early_router
+             for block in model.blocks):  # fmt: skip
+        odd = "a router ahead of attention"
     elif phase.loss == "cut" and model.lm_head_bias:
         raise InputError("a cut loss with a bias on the logits", expected="loss logits", field="loss")
     if odd is not None:
-        raise InputError(f"{model.name} has {odd}, whose gradients are not known", "a dense decoder", "phase")
+        raise InputError(f"{model.name} has {odd}, whose gradients are not known", "a decoder", "phase")
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,7 @@ class _Step:
         At most ``most`` weights are updated at once.
         """
         values = as_values(layer)
-        again = self._again(layer) if checkpointed else frozenset()
+        again = self._again(values.layer) if checkpointed else frozenset()
         kept = kept_values(values, again)
         forward = _forward(values, kept)
         backward = LayerBuilder(f"{layer.name}_backward", self.formats)
@@ -265,10 +271,16 @@ def _with_kept(step: Step, kept: dict[str, Operand]) -> Step:
     if isinstance(step, Collective):
         return step
     operands = tuple(
-        replace(operand, stored=operand.activation, activation=None) if operand.activation in kept else operand
+        operand if operand.activation not in kept else _where_kept(operand, kept[operand.activation])
         for operand in step.operands
     )
     return replace(step, operands=operands)
+
+
+def _where_kept(operand: Operand, whole: Operand) -> Operand:
+    """A row that several experts take is read once from where it is kept."""
+    elements = min(operand.elements, whole.elements)
+    return replace(operand, stored=operand.activation, activation=None, elements=elements)
 
 
 def _again_steps(values: Values, again: frozenset[str], kept: dict[str, Operand]) -> dict[str, Step]:

@@ -13,12 +13,13 @@ from workloads.cascades import load_cascade
 from workloads.einsum import tensor_elements
 from workloads.errors import InputError
 from workloads.models.lower_feed_forward import CASCADES
+from workloads.models.lower_train_experts import with_kept_experts
 from workloads.workload import Collective, Layer, Op, Operand, Step, StoredTensor
 
 __all__ = ["Values", "as_values", "found", "from_sum", "kept_values"]
 
 STATISTICS_FORMAT = "fp32"
-"""Log-sums, means and scales of rows, one number a row, are kept as kernels compute them."""
+"""Log-sums, means and scales of rows, one number a row, are kept as kernels compute them; so are experts' numbers."""
 
 WITH_STATISTICS = {
     "add-layer-norm": ("add-layer-norm-statistics", ("MU", "IS")),
@@ -26,6 +27,7 @@ WITH_STATISTICS = {
     "attention-1pass": ("attention-1pass-lse", ("LSE",)),
     "attention-1pass-causal": ("attention-1pass-causal-lse", ("LSE",)),
     "attention-1pass-window": ("attention-1pass-window-lse", ("LSE",)),
+    "moe-route": ("moe-route", ("TI",)),
     "rms-norm": ("rms-norm-statistics", ("R",)),
 }
 """The cascade that also writes what its gradients are made from, and what that is."""
@@ -37,9 +39,13 @@ NEEDED = {
     "attention-1pass-lse": ("Q", "K", "V", "AV", "LSE"),
     "attention-1pass-window-lse": ("Q", "K", "V", "AV", "LSE"),
     "embedding": (),
+    "gated-sum": ("F", "S"),
     "gemm": ("A",),
     "gemm-bias": ("A",),
+    "latent-append": (),
     "layer-norm-statistics": ("X", "MU", "R"),
+    "moe-combine": ("X", "P"),
+    "moe-route": ("P", "TI"),
     "residual-add": (),
     "rms-norm-statistics": ("X", "R"),
     "rotary-append": (),
@@ -83,6 +89,7 @@ def as_values(layer: Layer) -> Values:
 
     Raises `InputError` for an operation whose gradient is not in the library.
     """
+    layer = with_kept_experts(layer)
     caches = {tensor.name: f"keys_values{'' if at == 0 else at}" for at, tensor in enumerate(_caches(layer))}
     steps: list[Step] = []
     current: dict[str, str] = {}

@@ -41,6 +41,13 @@ def test_states_are_stored_where_they_are_placed(capsys: pytest.CaptureFixture[s
     assert sum(found["gradients"].values()) == 2 * 8_030_261_248
 
 
+def test_a_mixture_of_experts_trains(capsys: pytest.CaptureFixture[str]) -> None:
+    """Mixtral over eight devices: an eighth of 32 layers of 8 experts of 3 x 4,096 x 14,336, two bytes each."""
+    found = document(["--model", "mixtral-8x7b", "--devices", "8"], capsys)
+    assert sum(found["placement_bytes"]["experts"].values()) == 2 * 32 * 3 * 4096 * 14336
+    assert found["latency_s"] > 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -48,7 +55,7 @@ def test_states_are_stored_where_they_are_placed(capsys: pytest.CaptureFixture[s
         (["--loss", "sliced"], "--loss: unknown kind of loss 'sliced'"),
         (["--checkpoint-every", "0"], "--checkpoint-every: 0 is no count"),
         (["--past", "5"], "--past: 5 past tokens of train"),
-        (["--model", "mixtral-8x7b"], "experts"),
+        (["--model", "smallthinker-4b-a0.6b"], "a router ahead of attention"),
         (["--phase", "decode", "--checkpoint", "full"], "--checkpoint: --checkpoint of decode"),
         (["--phase", "prefill", "--checkpoint-every", "2"], "--checkpoint-every: --checkpoint-every of prefill"),
     ],

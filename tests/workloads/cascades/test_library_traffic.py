@@ -17,6 +17,7 @@ GATED = "G=t*s U=t*s H=t*s"
 NORM = "X=t*d G=d B=d Y=t*d"
 POINTS = {"t": 7, "s": 13}
 SCAN = {"h": 3, "t": 5, "e": 7, "f": 11}
+CHUNKS = {"h": 3, "n": 4, "c": 5, "j": 5, "e": 7, "f": 11}
 SPARSE = {"m": 30, "k": 40, "n": 50, "da": 0.1, "db": 0.3}
 
 # name: sizes and the closed forms
@@ -147,6 +148,14 @@ FORMS: dict[str, tuple[dict[str, float], str]] = {
     "spgemm-outer": (SPARSE, "A=120 B=600 Z=m*n"),
     "spgemm-row-wise": (SPARSE, "A=120 B=600 Z=m*n"),
     "welford": (ROW, "X=t*d MU=t VAR=t"),
+    # Training with fewer bits and channels.
+    "quantise": ({"t": 3, "n": 64}, "X=t*n Y=t*n"),
+    "quantise-blocks": ({"t": 3, "n": 64}, "X=t*n N=t*n Y=t*n S=t*2"),
+    "hadamard": ({"t": 3, "n": 128}, "X=t*n SG=n H=4096 Y=t*n"),
+    "swiglu-top-k": (POINTS | {"k": 4}, "G=t*s U=t*s GK=t*k UK=t*k CI=t*k ZK=t*k H=t*s"),
+    "swiglu-top-k-again": (POINTS | {"k": 4}, "GK=t*k UK=t*k CI=t*k H=t*s"),
+    "swiglu-top-k-backward": (POINTS | {"k": 4}, "GK=t*k UK=t*k CI=t*k DH=t*s DG=t*s DU=t*s"),
+    "channels-back": (POINTS | {"k": 4}, "ZK=t*k CI=t*k H=t*s"),
     # Training: what a forward operation keeps, the gradients, the update.
     "adam": ({"d": 11}, "P=d M=d V=d G=d PN=d MN=d VN=d W=d"),
     "add-layer-norm-statistics": (ROW, "X=t*d R=t*d G=d B=d S=t*d Y=t*d MU=t IS=t"),
@@ -168,6 +177,14 @@ FORMS: dict[str, tuple[dict[str, float], str]] = {
     "bias-backward": (ROW, "DY=t*d DB=d"),
     "cut-cross-entropy-lse": (ROW | {"v": 50}, "X=t*d C=d*v LAB=t LOSS=t LSE=t"),
     "embedding-backward": (ROW | {"v": 50}, "T=t DX=t*d DE=v*d"),
+    "gated-sum": (ROW, "X=t*d F=t*d S=t Y=t*d"),
+    "gated-sum-backward": (ROW, "F=t*d S=t DY=t*d DF=t*d DS=t"),
+    "latent-append-backward": (
+        {"t": 3, "a": 5, "i": 2}, "DQ=t*a*4 DKA=t*a*4 CS=t*i SN=t*i QL=t*a*i QH=t*a*i KL=t*i KH=t*i",
+    ),
+    "moe-combine-backward": (ROW | {"k": 2}, "X=t*k*d P=t*k DY=t*d DX=t*k*d DP=t*k"),
+    "moe-dispatch-backward": (ROW | {"k": 2}, "DXK=t*k*d DX=t*d"),
+    "moe-route-backward": ({"t": 3, "x": 5, "k": 2}, "P=t*k TI=t*k DP=t*k DL=t*x"),
     "rotary-append-backward": (
         {"t": 7, "a": 6, "h": 2, "i": 2},
         "DQ=t*a*4 DK=t*h*4 DV=t*h*4 CS=t*i SN=t*i QL=t*a*i QH=t*a*i KL=t*h*i KH=t*h*i VC=t*h*4",
@@ -182,6 +199,18 @@ FORMS: dict[str, tuple[dict[str, float], str]] = {
         f"{name}-backward": (POINTS, "G=t*s U=t*s DH=t*s DG=t*s DU=t*s")
         for name in ("geglu", "geglu-tanh", "reglu", "swiglu", "swiglu-clamped")
     },
+    # Linear attention in chunks of tokens (training).
+    "linear-attention-chunks": (CHUNKS, "Q=h*n*c*e K=h*n*c*e V=h*n*c*f O=h*n*c*f"),
+    "linear-attention-chunks-backward": (
+        CHUNKS, "Q=h*n*c*e K=h*n*c*e V=h*n*c*f DO=h*n*c*f DQ=h*n*c*e DK=h*n*c*e DV=h*n*c*f",
+    ),
+    "linear-attention-inter": (SCAN, "Q=h*t*e M=h*e*f OI=h*t*f O=h*t*f"),
+    "linear-attention-inter-backward": (
+        SCAN,
+        "K=h*t*e V=h*t*f DO=h*t*f M=h*e*f DM=h*e*f DQI=h*t*e DKI=h*t*e DVI=h*t*f DQ=h*t*e DK=h*t*e DV=h*t*f",
+    ),
+    "linear-attention-state": (SCAN, "K=h*t*e V=h*t*f M=h*e*f"),
+    "state-sum": ({"w": 4, "h": 3, "e": 7, "f": 11}, "G=w*h*e*f M=h*e*f"),
 }  # fmt: skip
 
 

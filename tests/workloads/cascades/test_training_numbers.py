@@ -232,3 +232,81 @@ def test_adam() -> None:
         mine = {"P": found["PN"], "M": found["MN"], "V": found["VN"]}
         for name, expected in {"PN": p, "MN": m, "VN": v, "W": p}.items():
             close(found[name], expected)
+
+
+def routed(logits: Array, k: int) -> tuple[Array, NDArray[np.intp]]:
+    """Weights and numbers of the k best of each row, best first, as numpy has them."""
+    chosen = np.argsort(-logits, axis=1)[:, :k]
+    exponentials = np.exp(np.take_along_axis(logits, chosen, 1))
+    return exponentials / exponentials.sum(1, keepdims=True), chosen
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_gradients_of_routing(k: int) -> None:
+    """The choice itself has no slope: differences are far smaller than what tells two logits apart."""
+    rng = np.random.default_rng(28)
+    logits, weight = rng.normal(size=(4, 5)), rng.normal(size=(4, k))
+    weights, chosen = routed(logits, k)
+    found = run("moe-route", {"L": logits}, k=k)
+    close(found["P"], weights)
+    close(found["TI"], chosen.astype(float))
+    expected = gradient(lambda v: float((routed(v["L"], k)[0] * weight).sum()), {"L": logits}, "L")
+    found = run("moe-route-backward", {"P": weights, "TI": chosen.astype(float), "DP": weight}, x=5)
+    close(found["DL"], expected)
+    # One expert alone has the weight 1 whatever its logit.
+    assert k > 1 or not found["DL"].any()
+
+
+def test_gradients_of_combined_experts() -> None:
+    rng = np.random.default_rng(29)
+    inputs = {"X": rng.normal(size=(3, 2, 4)), "P": rng.normal(size=(3, 2))}
+    weight = rng.normal(size=(3, 4))
+
+    def loss(v: dict[str, Array]) -> float:
+        return float((np.einsum("tkd,tk->td", v["X"], v["P"]) * weight).sum())
+
+    found = run("moe-combine-backward", inputs | {"DY": weight})
+    for name in inputs:
+        close(found[f"D{name}"], gradient(loss, inputs, name))
+
+
+def test_gradients_of_copies_add_up() -> None:
+    rng = np.random.default_rng(30)
+    x, weight = rng.normal(size=(3, 4)), rng.normal(size=(3, 2, 4))
+    expected = gradient(lambda v: float((np.stack([v["X"]] * 2, 1) * weight).sum()), {"X": x}, "X")
+    close(run("moe-dispatch-backward", {"DXK": weight})["DX"], expected)
+
+
+def test_gated_sum_and_its_gradients() -> None:
+    rng = np.random.default_rng(31)
+    inputs = {"X": rng.normal(size=(3, 4)), "F": rng.normal(size=(3, 4)), "S": rng.normal(size=3)}
+    weight = rng.normal(size=(3, 4))
+
+    def result(v: dict[str, Array]) -> Array:
+        total: Array = v["X"] + v["F"] / (1 + np.exp(-v["S"]))[:, None]
+        return total
+
+    close(run("gated-sum", inputs)["Y"], result(inputs))
+    found = run("gated-sum-backward", {"F": inputs["F"], "S": inputs["S"], "DY": weight})
+    for name in "FS":
+        close(found[f"D{name}"], gradient(lambda v: float((result(v) * weight).sum()), inputs, name))
+    close(weight, gradient(lambda v: float((result(v) * weight).sum()), inputs, "X"))
+
+
+def test_gradients_of_latent_positions() -> None:
+    """Every head reads the one rotated key: the loss weighs each head's copy by itself."""
+    rng = np.random.default_rng(32)
+    t, a, half = 3, 2, 2
+    angle = rng.normal(size=(t, half))
+    turn = {"CS": np.cos(angle), "SN": np.sin(angle)}
+    inputs = {"Q": rng.normal(size=(t, a, 2 * half)), "K": rng.normal(size=(t, 2 * half)), "C": rng.normal(size=(t, 3))}
+    weights = {"Q": rng.normal(size=(t, a, 2 * half)), "K": rng.normal(size=(t, a, 2 * half))}
+
+    def loss(v: dict[str, Array]) -> float:
+        found = run("latent-append", v | turn)
+        queries, keys = (np.concatenate([found[f"{s}L"], found[f"{s}H"]], -1) for s in "QK")
+        return float((queries * weights["Q"]).sum() + (keys[:, None] * weights["K"]).sum())
+
+    found = run("latent-append-backward", {"DQ": weights["Q"], "DKA": weights["K"]} | turn)
+    close(np.concatenate([found["QL"], found["QH"]], -1), gradient(loss, inputs, "Q"))
+    close(np.concatenate([found["KL"], found["KH"]], -1), gradient(loss, inputs, "K"))

@@ -276,7 +276,7 @@ def test_utilisation_counts_as_published() -> None:
 
 
 def test_what_cannot_be_trained_here() -> None:
-    for name in ("mixtral-8x7b", "deepseek-v2", "t5-base", "bert-base", "opt-350m"):
+    for name in ("smallthinker-4b-a0.6b", "transformer-xl", "t5-base", "bert-base", "opt-350m"):
         with pytest.raises(InputError):
             lower(model(name), Train(1, 16))
     with pytest.raises(InputError, match="kind of checkpoint"):
