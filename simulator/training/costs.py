@@ -52,9 +52,7 @@ class PieceCost:
     update_s: float
 
 
-def piece_costs(
-    pieces: Pieces, mapped: MappedWorkload, system: System, slowdown: float = 1.0
-) -> dict[str, PieceCost]:
+def piece_costs(pieces: Pieces, mapped: MappedWorkload, system: System, slowdown: float = 1.0) -> dict[str, PieceCost]:
     """By piece what its passes cost, each distinct one once; kernels take ``slowdown`` times what they take alone."""
     return {piece.name: _cost(piece, mapped, system, slowdown) for piece in pieces.distinct()}
 

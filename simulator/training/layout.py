@@ -3,7 +3,8 @@
     check_layout(read_parallel("tp=8,pp=4,dp=2,chunks=2"), model("llama-3.1-70b"), devices=64, global_batch=64)
 
 Degrees multiply: tensor x context x data devices hold each pipeline stage (Megatron-LM, arXiv 2104.04473, section 3).
-Experts are divided among the devices that share a stage and hold different data (context x data).
+Experts are divided over groups of devices that share a stage and hold different data (context x data), and over the
+tensor-parallel devices of each; where they are not divided over groups, each is cut over the tensor-parallel devices.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def micro_batches(parallel: Parallel, global_batch: int, micro_batch: int = 1) -
             raise InputError(f"found {value}", "1 or more", name)
     together = parallel.data * micro_batch
     if global_batch % together:
-        near = _near(global_batch, lambda batch: batch % together == 0)
+        near = _near_multiple(global_batch, together)
         raise ImpossibleError(
             f"{global_batch} sequences do not divide into dp={parallel.data} times micro-batches of {micro_batch}",
             f"a global batch of {near}",
@@ -122,7 +123,7 @@ def micro_batches(parallel: Parallel, global_batch: int, micro_batch: int = 1) -
 def uneven_rounds(parallel: Parallel, global_batch: int, micro_batch: int) -> ImpossibleError:
     """The error for micro-batches that do not go through stages in chunks in whole rounds."""
     count, round_of = global_batch // (parallel.data * micro_batch), parallel.data * micro_batch * parallel.pipeline
-    near = _near(global_batch, lambda batch: batch % round_of == 0)
+    near = _near_multiple(global_batch, round_of)
     problem = f"{count} micro-batches over {parallel.pipeline} stages in chunks"
     return ImpossibleError(problem, f"a global batch of {near}", "global_batch")
 
@@ -203,12 +204,14 @@ def _check_experts(parallel: Parallel, model: Model) -> None:
     counts = [b.feed_forward.experts for b in model.blocks if isinstance(b.feed_forward, MixtureOfExperts)]
     if not counts:
         raise ImpossibleError(f"ep={parallel.expert} for {model.name}, which has no experts", "ep=1", "parallel.ep")
-    holders = parallel.data * parallel.context
+    holders, tensor = parallel.data * parallel.context, parallel.tensor
     for count in counts:
-        if count % parallel.expert or holders % parallel.expert:
-            what = f"{count} experts" if count % parallel.expert else f"dp x cp = {holders} devices"
-            good = _near(parallel.expert, _dividing(count, holders), count)
-            raise ImpossibleError(f"ep={parallel.expert} does not divide {what}", f"ep={good}", "parallel.ep")
+        if count % (parallel.expert * tensor) or holders % parallel.expert:
+            what = f"dp x cp = {holders} devices"
+            if count % (parallel.expert * tensor):
+                what = f"{count} experts" + (f" over tp={tensor} devices each" if tensor > 1 else "")
+            near = _near(parallel.expert, _dividing(max(1, count // tensor), holders), count)
+            raise ImpossibleError(f"ep={parallel.expert} does not divide {what}", f"ep={near}", "parallel.ep")
 
 
 def _check_devices(parallel: Parallel, model: Model, devices: int) -> None:
@@ -226,7 +229,7 @@ def _check_devices(parallel: Parallel, model: Model, devices: int) -> None:
         if replicas and replicas * per_replica != devices:
             hint += f" with {devices - replicas * per_replica} left idle"
         raise InfeasibleError(f"layout {parallel}", parallel.devices, devices, "devices", hint)
-    near = _near(devices, lambda count: count % per_replica == 0)
+    near = _near_multiple(devices, per_replica)
     expected = f"dp={replicas}" if devices % per_replica == 0 else f"devices of {near} (a replica is {per_replica})"
     raise ImpossibleError(f"layout {parallel} uses {parallel.devices} of {devices} devices", expected, "devices")
 
@@ -256,13 +259,18 @@ def _check_tokens(parallel: Parallel, tokens: int) -> None:
     share = 2 * parallel.context if parallel.context > 1 else 1
     share *= parallel.tensor if parallel.sequence else 1
     if tokens % share:
-        near = _near(tokens, lambda count: count % share == 0)
+        near = _near_multiple(tokens, share)
         raise ImpossibleError(f"{tokens:,} tokens do not divide into {share} parts", f"a context of {near}", "context")
 
 
-def _near(value: int, good: Callable[[int], bool], most: int | None = None) -> str:
-    """The nearest good numbers below and above ``value`` (up to ``most``), in words."""
-    top = most if most is not None else 2 * value + 4096
-    below = next((count for count in range(value - 1, 0, -1) if good(count)), None)
-    above = next((count for count in range(value + 1, top + 1) if good(count)), None)
+def _near(value: int, good: Callable[[int], bool], most: int) -> str:
+    """The nearest good numbers below and above ``value`` and up to ``most``, in words."""
+    below = next((count for count in range(min(value - 1, most), 0, -1) if good(count)), None)
+    above = next((count for count in range(value + 1, most + 1) if good(count)), None)
     return " or ".join(str(count) for count in (below, above) if count is not None) or "1"
+
+
+def _near_multiple(value: int, step: int) -> str:
+    """The multiples of ``step`` next to ``value``, which is none, in words."""
+    below = value // step * step
+    return f"{below} or {below + step}" if below else str(step)

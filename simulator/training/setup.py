@@ -95,6 +95,9 @@ def check_setup(setup: Setup, system: System) -> None:
     for unknown schedules, exchanges and tiers and for numbers that are none.
     """
     check_values(setup, system)
+    devices = max(setup.parallel.devices, system.devices)
+    if devices > _MOST_DEVICES:
+        raise InfeasibleError("devices of a simulated step", devices, _MOST_DEVICES, "devices")
     check_layout(
         setup.parallel,
         setup.model,
@@ -156,8 +159,6 @@ def _check_schedule(setup: Setup) -> None:
             raise ImpossibleError(problem, other if near is None else f"{other}, or pp={near}", "schedule")
         if name == "interleaved" and setup.micro_batches % parallel.pipeline:
             raise uneven_rounds(parallel, setup.global_batch, setup.phase.batch)
-    if parallel.devices > _MOST_DEVICES:
-        raise InfeasibleError("devices of a simulated step", parallel.devices, _MOST_DEVICES, "devices")
     passes = 3 * parallel.pipeline * chunks * setup.micro_batches
     if passes > _MOST_PASSES:
         hint = f"{passes / _MOST_PASSES:,.1f} times larger micro-batches, or dp as much larger"
@@ -171,8 +172,7 @@ def lowered(setup: Setup) -> Workload:
         raise ImpossibleError(f"{phase.context:,} tokens over {parallel.context} devices", "a multiple", "context")
     experts = None
     if parallel.expert > 1:
-        groups = max(1, parallel.expert // parallel.tensor) if parallel.tensor > 1 else parallel.expert
-        experts = ExpertShare(parallel.expert, groups, setup.imbalance)
+        experts = ExpertShare(parallel.expert * parallel.tensor, parallel.expert, setup.imbalance)
     share = Train(
         phase.batch, phase.context // parallel.context, phase.checkpoint, phase.loss, phase.every,
         phase.gradient_format, phase.state_format,

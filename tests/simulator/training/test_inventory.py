@@ -20,7 +20,7 @@ from simulator.training.layout import Parallel, read_parallel
 from simulator.training.pieces import pieces_of
 from simulator.training.setup import Setup, lowered
 from tests.simulator.training.small_models import small
-from workloads.models.architecture import Model
+from workloads.models.architecture import Attention, Block, FeedForward, MixtureOfExperts, Model
 from workloads.models.catalogue import model
 from workloads.phases import Train
 
@@ -186,3 +186,32 @@ def test_micro_batches_in_flight(stages: int, micro: int) -> None:
     for stage, held in enumerate(stage_memories(setup, pieces)):
         each = pieces.layers[0].kept_bytes
         assert held.activations == pytest.approx(min(micro, stages - stage) * each, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "layout", ["tp=2", "dp=4,ep=4", "tp=2,dp=4,ep=4", "tp=2,dp=2,cp=2,ep=4", "pp=2,dp=8,ep=8", "tp=2,dp=8,ep=2"]
+)
+@pytest.mark.parametrize("zero", [0, 1, 3])
+def test_every_expert_is_held_as_often_as_it_is_shared(layout: str, zero: int) -> None:
+    """8 experts of 3 h f parameters in each of 4 layers: all devices together hold each once for those that share it,
+    and its optimizer states once where they are divided."""
+    parallel = replace(read_parallel(layout), zero=zero)
+    expert = FeedForward(256, True, "silu")
+    block = Block(Attention(4, 4, 16), MixtureOfExperts(8, 2, expert), "rms")
+    experts = Model("mixture", "mixtral", 64, 512, (block,), (0,) * 4, False)
+    setup = Setup(experts, Train(1, 64), 16, parallel)
+    pieces = pieces_of(lowered(setup))
+    holders = parallel.data * parallel.context
+    held = sum(
+        piece.expert_parameters * parallel.tensor * holders
+        for stage in range(parallel.pipeline)
+        for piece in pieces.of_stage(parallel.pipeline, 1, stage)
+    )
+    sharing = holders // parallel.expert
+    assert held == 4 * 8 * 3 * 64 * 256 * sharing
+    found = sum(each.optimizer for each in stage_memories(setup, pieces)) * parallel.tensor * holders
+    parameters = sum(piece.parameters for piece in (pieces.embedding, *pieces.layers, pieces.head))
+    rest = (parameters - sum(piece.expert_parameters for piece in pieces.layers)) * parallel.tensor
+    copies = 1 if zero else sharing
+    dense = rest * (1 if zero else holders)
+    assert found == pytest.approx(12 * (dense + copies * 4 * 8 * 3 * 64 * 256), rel=1e-9)

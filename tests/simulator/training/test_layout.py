@@ -80,7 +80,7 @@ def test_what_does_not_divide_names_the_nearest_that_does() -> None:
         "expected a global batch of 63 or 66"
     )
     assert _message("pp=4,chunks=2", global_batch=6) == (
-        "global_batch: 6 micro-batches over 4 stages in chunks; expected 4 or 8 of them"
+        "global_batch: 6 micro-batches over 4 stages in chunks; expected a global batch of 4 or 8"
     )
 
 
@@ -90,7 +90,7 @@ def test_devices() -> None:
     )
     assert _message("tp=8,pp=4,dp=3", devices=16) == (
         "layout tp=8,pp=4,dp=3: needs 96 devices, has 16 devices (80 devices too much); "
-        "one replica alone is 32 devices: lower tp, pp or cp"
+        "one replica alone is 32 devices; tp=8,pp=2 would do"
     )
     assert _message("tp=8,dp=2", devices=64) == "devices: layout tp=8,dp=2 uses 16 of 64 devices; expected dp=8"
     assert _message("tp=8,dp=2", devices=20) == (
