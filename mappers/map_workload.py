@@ -47,6 +47,8 @@ UNSEARCHED = frozenset(
         "attention-backward-window",
         "cross-entropy-backward",
         "cut-cross-entropy-lse",
+        "linear-attention-chunks",
+        "linear-attention-chunks-backward",
     }
 )
 """Cascades of training that walk their operands again and share tiles between products: a search takes minutes."""

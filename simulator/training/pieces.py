@@ -13,7 +13,7 @@ __all__ = ["Piece", "Pieces", "makes_weights_gradient", "pieces_of", "split_head
 _LOSS = ("loss", "loss_reduce")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Piece:
     """One layer's forward pass, backward pass and update, which may run ``updates`` times on equal parts; the head's
     ``backward`` is its ``forward`` layer.

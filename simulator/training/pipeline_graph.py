@@ -180,13 +180,18 @@ class _Maker:
             return
         size = held.bytes[stage, chunk]
         away = size * self.offload.share[stage, chunk] if moved and self.offload is not None else 0.0
-        kept = size * held.kept_share if self.schedule.split else 0.0
+        share = held.kept_share if self.schedule.split else 0.0
         forward, backward, weight = (pass_name(each, stage, chunk, micro) for each in (Pass.F, Pass.B, Pass.W))
-        if kept:
-            self.buffers.append(Buffer(f"kept {label}", where, round(kept), forward, (weight,)))
-        rest = size - kept - away
-        if rest > 0:
-            self.buffers.append(Buffer(f"held {label}", where, round(rest), forward, (backward,)))
+        parts = (("kept", share, weight), ("held", 1.0 - share, backward))
+        self.buffers += [
+            Buffer(f"{name} {label}", where, round((size - away) * part), forward, (user,))
+            for name, part, user in parts
+            if (size - away) * part > 0
+        ]
         if away:
             self.buffers.append(Buffer(f"leaving {label}", where, round(away), forward, (f"out {label}",)))
-            self.buffers.append(Buffer(f"back {label}", where, round(away), f"in {label}", (backward,)))
+            self.buffers += [
+                Buffer(f"{name} again {label}", where, round(away * part), f"in {label}", (user,))
+                for name, part, user in parts
+                if part
+            ]

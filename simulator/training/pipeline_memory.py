@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 from simulator.training.pipeline import Activations, Offload, PipelineRun, StageTimes
 from simulator.training.schedules import Pass, Schedule
 
-__all__ = ["activation_timeline", "offload_ratio", "peak_activation_bytes", "selective_offload"]
+__all__ = [
+    "activation_timeline",
+    "longest_offload",
+    "offload_ratio",
+    "peak_activation_bytes",
+    "selective_offload",
+]
 
 Floats = NDArray[np.float64]
 
@@ -48,10 +54,12 @@ def peak_activation_bytes(run: PipelineRun, activations: Activations, offload: O
 
 def offload_ratio(times: StageTimes, activations: Activations, bytes_per_s: float) -> Floats:
     """k of each stage (PipeOffload, arXiv 2503.01328): seconds to move a micro-batch's activations one way over seconds
-    of its passes. At 1 or less all of them can leave beside the passes, at k the part 1/k."""
+    of its passes, 0 for a stage that holds nothing. At 1 or less all of them can leave beside the passes, at k the part
+    1/k."""
     passes = (times.forward_s + times.backward_s + times.weight_s).sum(axis=1)
     passes += times.output_first_s + times.output_second_s
-    return np.asarray(activations.bytes.sum(axis=1) / bytes_per_s / passes)
+    moved = activations.bytes.sum(axis=1) / bytes_per_s
+    return np.divide(moved, passes, out=np.zeros_like(moved), where=moved > 0)
 
 
 def selective_offload(
@@ -68,13 +76,27 @@ def selective_offload(
     share = np.zeros_like(activations.bytes)
     for stage in range(schedule.stages):
         budget = activations.bytes[stage].sum() / max(1.0, ratio[stage])
-        lives = [_lifetime_s(run, stage, chunk) for chunk in range(schedule.chunks)]
-        for chunk in sorted(range(schedule.chunks), key=lambda each: -lives[each]):
+        for chunk in _longest_first(run, stage):
             size = activations.bytes[stage, chunk]
             if size > 0:
                 share[stage, chunk] = min(1.0, budget / size)
                 budget -= share[stage, chunk] * size
     return Offload(share, bytes_per_s, bytes_per_s, buffers)
+
+
+def longest_offload(run: PipelineRun, count: int, bytes_per_s: float, buffers: int = 2) -> Offload:
+    """All activations of the ``count`` chunks of each stage that live longest in ``run``, whether it hides or not."""
+    schedule = run.schedule
+    share = np.zeros((schedule.stages, schedule.chunks))
+    for stage in range(schedule.stages):
+        share[stage, _longest_first(run, stage)[:count]] = 1.0
+    return Offload(share, bytes_per_s, bytes_per_s, buffers)
+
+
+def _longest_first(run: PipelineRun, stage: int) -> list[int]:
+    """Chunks by how long their activations live, the longest first."""
+    lives = [_lifetime_s(run, stage, chunk) for chunk in range(run.schedule.chunks)]
+    return sorted(range(run.schedule.chunks), key=lambda each: -lives[each])
 
 
 def _lifetime_s(run: PipelineRun, stage: int, chunk: int) -> float:

@@ -12,6 +12,9 @@ name           source                                                           
 gpipe          all forwards, then all backwards (arXiv 1811.06965)                           m
 1f1b           one forward, one backward (arXiv 2006.09503; 2104.04473, section 2.2)         p - i on stage i
 interleaved    stages in chunks, visited in turn (arXiv 2104.04473, section 2.2)             (2(p-i-1) + (v-1)p + 1)/v
+gis            the same in groups of p, backward in two (arXiv 2503.01328)                   p - i/v
+gis-h          in groups of p/2 (the same)                                                   (p(v+1)/2 - i)/v
+gis(-h)-even   one by one, chunks' lifetimes spread evenly (the same)                        a chunk or two more
 zb-h1, zb-h2   backward in two, weights' part delayed (arXiv 2401.10241, section 2)          p, 2p - 1
 v-half, v-min  two chunks, there and back again (arXiv 2405.15362, section 4)                about p/2, p/3
 1f1b-vocab-1   output layer over all stages, two barriers (arXiv 2411.05288, section 4)      p - i + 2
@@ -22,6 +25,7 @@ interlaced     the same, all stages at once and waiting (nnScaler, OSDI 2024)   
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -168,6 +172,29 @@ def _interleaved(p: int, m: int, chunks: int) -> Schedule:
     return _block("interleaved", passes)
 
 
+def _grouped(p: int, m: int, chunks: int, group: int, least: int, name: str) -> Schedule:
+    """Micro-batches in groups: all of a group through the first chunks, then through the second, as interleaved, but
+    forwards and backwards in turn from the beginning on. A group enters the next chunk after ``least`` forwards and
+    backwards, rounded up to whole groups, and a new one comes when all chunks have had this one. With groups of p or
+    p/2 (``least`` the same) these are the generalised interleaved schedules; with groups of one, all passes of a chunk
+    come at even distances, so that as many micro-batches wait in it as its activations live long. Where distance and
+    chunks have a common divisor, passes of some chunks would come at the same time and are put off by a group. The
+    stage before waits for the backward for the input alone (PipeOffload, arXiv 2503.01328;
+    sail-sg/zero-bubble-pipeline-parallelism at 3ee9a35, group_interleaved_1f1b.py)."""
+    i, k = _grid(p, m)
+    groups = -(-least // group)
+    apart = chunks // math.gcd(chunks, groups)
+    entered = 3 * (group * chunks * (k // group) + k % group)
+    starts = [3 * group * (groups * chunk + chunk // apart) for chunk in range(chunks)]
+    turned = starts[-1] + i + 3 * (p - 1 - i) + 1
+    passes = []
+    for chunk in range(chunks):
+        passes.append(_Passes(Pass.F, entered + starts[chunk] + i, chunk))
+        back = entered + turned + starts[chunks - 1 - chunk]
+        passes += [_Passes(Pass.B, back, chunk), _Passes(Pass.W, back + 1, chunk)]
+    return _block(name, passes, split=True)
+
+
 def _zero_bubble(p: int, m: int, ahead: int) -> Schedule:
     """``ahead`` 1: p - i forwards before the first backward, i backwards before the first weights' part, so that p
     micro-batches are held everywhere; ``ahead`` 2: twice as many, less one."""
@@ -250,6 +277,10 @@ SCHEDULES: Mapping[str, Callable[[int, int, int], Schedule]] = {
     "gpipe": lambda p, m, _: _gpipe(p, m),
     "1f1b": lambda p, m, _: _1f1b(p, m),
     "interleaved": _interleaved,
+    "gis": lambda p, m, chunks: _grouped(p, m, chunks, p, p, "gis"),
+    "gis-h": lambda p, m, chunks: _grouped(p, m, chunks, (p + 1) // 2, (p + 1) // 2, "gis-h"),
+    "gis-even": lambda p, m, chunks: _grouped(p, m, chunks, 1, p, "gis-even"),
+    "gis-h-even": lambda p, m, chunks: _grouped(p, m, chunks, 1, (p + 1) // 2, "gis-h-even"),
     "zb-h1": lambda p, m, _: _zero_bubble(p, m, 1),
     "zb-h2": lambda p, m, _: _zero_bubble(p, m, 2),
     "v-half": lambda p, m, _: _v(p, m, "v-half"),
@@ -261,21 +292,24 @@ SCHEDULES: Mapping[str, Callable[[int, int, int], Schedule]] = {
 """Schedules by name; those whose number of chunks is free take it."""
 
 _CHUNKS = {"v-half": 2, "v-min": 2}
+_FREE = ("interleaved", "gis", "gis-h", "gis-even", "gis-h-even")
+"""Schedules of any number of chunks."""
 
 
 def make_schedule(name: str, stages: int, micro_batches: int, chunks: int | None = None) -> Schedule:
-    """The schedule ``name`` of ``micro_batches`` over ``stages``; ``chunks`` (2 where left out) is for "interleaved".
+    """The schedule ``name`` of ``micro_batches`` over ``stages``; ``chunks``, 2 where left out, are those of
+    "interleaved" and of the schedules after PipeOffload.
 
     Raises `InputError` for an unknown name, for counts below 1, for chunks that the schedule does not have, and where
     interleaved micro-batches do not divide into groups of ``stages``.
     """
     if name not in SCHEDULES:
         raise unknown_name("schedule", name, SCHEDULES, field="schedule")
-    usual = 2 if name == "interleaved" else _CHUNKS.get(name, 1)
+    usual = 2 if name in _FREE else _CHUNKS.get(name, 1)
     count = usual if chunks is None else chunks
     for field, value in (("stages", stages), ("micro_batches", micro_batches), ("chunks", count)):
         if value < 1:
             raise InputError(f"found {value}", "1 or more", field)
-    if name != "interleaved" and count != usual:
+    if name not in _FREE and count != usual:
         raise InputError(f"{count} chunks in {name}", f"{usual}, or the schedule 'interleaved'", "chunks")
     return SCHEDULES[name](stages, micro_batches, count)

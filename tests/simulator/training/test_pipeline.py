@@ -17,6 +17,7 @@ from simulator.training.pipeline_graph import execute_pipeline, memory_name, pip
 from simulator.training.pipeline_links import stage_links
 from simulator.training.pipeline_memory import (
     activation_timeline,
+    longest_offload,
     offload_ratio,
     peak_activation_bytes,
     selective_offload,
@@ -140,7 +141,7 @@ def test_the_engine_finds_the_same(case: tuple[int, int, str, int], share: float
     schedule = make_schedule(name, p, p * groups)
     times, links, held = _random(p, schedule.chunks, seed)
     offload = None
-    if share is not None and not schedule.split:
+    if share is not None:
         offload = Offload(np.full((p, schedule.chunks), share), 3000.0, 2000.0, buffers)
     run = run_pipeline(schedule, times, links, activations=held, offload=offload)
     execution = execute_pipeline(schedule, times, links, activations=held, offload=offload)
@@ -261,6 +262,25 @@ def test_selective_offload_takes_what_lives_longest() -> None:
     assert peak_activation_bytes(run, held, chosen)[0] < 0.5 * whole
     assert peak_activation_bytes(spread, held, even)[0] > 0.5 * whole
     assert run.time_s > spread.time_s > plain.time_s
+
+
+@pytest.mark.parametrize("p", [8, 16, 32])
+def test_even_lifetimes_are_worth_more(p: int) -> None:
+    """With groups of one, what waits in a chunk is its lifetime over the time between micro-batches, so that of two
+    chunks on the first stage the first has 3 of 4 parts (it waits there and back over both, the other over itself):
+    half of the bytes are three quarters of the peak (PipeOffload, arXiv 2503.01328, section 3)."""
+    schedule = make_schedule("gis-even", p, 6 * p, 2)
+    times = stage_times(p, 2, forward_s=1.0, backward_s=1.0, weight_s=1.0)
+    held = Activations(np.full((p, 2), 100.0))
+    plain = run_pipeline(schedule, times)
+    half = longest_offload(plain, 1, 1e6)
+    assert half.share.tolist() == [[1.0, 0.0]] * p
+    run = run_pipeline(schedule, times, activations=held, offload=half)
+    assert run.time_s == pytest.approx(plain.time_s)
+    left = peak_activation_bytes(run, held, half)[0] / peak_activation_bytes(plain, held)[0]
+    assert left == pytest.approx(0.25, abs=1.5 / p)
+    everything = longest_offload(plain, 2, 1e6)
+    assert everything.share.tolist() == [[1.0, 1.0]] * p
 
 
 def test_wrong_shapes_are_named() -> None:

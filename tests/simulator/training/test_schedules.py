@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from simulator.training.schedule_checks import check_schedule, in_flight
 from simulator.training.schedules import SCHEDULES, Pass, Schedule, make_schedule
 from workloads.errors import InputError
 
+FREE = ("interleaved", "gis", "gis-h", "gis-even", "gis-h-even")
 COUNTS = [(1, 1), (1, 4), (2, 8), (4, 4), (5, 15), (8, 32), (9, 27)]
 
 
@@ -70,6 +72,28 @@ def test_interleaved_holds_its_warm_up_and_one_more(p: int, v: int) -> None:
     assert _held("interleaved", p, 4 * p, v) == expected
 
 
+@pytest.mark.parametrize(("p", "v"), [(2, 2), (4, 2), (4, 3), (7, 3), (8, 3), (9, 4)])
+def test_groups_set_what_is_held(p: int, v: int) -> None:
+    """A pass of each kind in every three slots: a chunk's activations live from its forward over the way to the last
+    chunk, there and back over the stages behind, and back: distance x (v - 1) + p - i of v chunks. Groups of p: p,
+    where interleaved has 1.5 p; of p/2: half of interleaved, PipeOffload's GIS and GIS-H (arXiv 2503.01328)."""
+    for name, distance in (("gis", p), ("gis-h", (p + 1) // 2)):
+        expected = [(distance * (v - 1) + p - i) / v for i in range(p)]
+        assert _held(name, p, 6 * p, v) == pytest.approx(expected)
+    whole = (2 * (p - 1) + (v - 1) * p + 1) / v
+    assert max(_held("gis-h", p, 6 * p, v)) <= 0.5 * whole + 1
+    # One by one: as much, and one chunk more where passes had to be put off.
+    for name, distance in (("gis-even", p), ("gis-h-even", (p + 1) // 2)):
+        off = 0 if math.gcd(v, distance) == 1 else math.gcd(v, distance) - 1
+        expected = [(distance * (v - 1) + off + p - i) / v for i in range(p)]
+        assert _held(name, p, 6 * p, v) == pytest.approx(expected)
+
+
+def test_groups_by_hand() -> None:
+    """Two stages, two chunks, one by one at a distance of one: 0.1 follows F0 at once, a micro-batch every two."""
+    assert make_schedule("gis-h-even", 2, 2, 2).text(1) == "F0 F0.1 B0.1 W0.1 F1 B0 W0 F1.1 B1.1 W1.1 B1 W1"
+
+
 @pytest.mark.parametrize("p", [2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 31])
 def test_controllable_memory(p: int) -> None:
     """V-Half holds (p + 2) // 2 micro-batches and V-Min (p + 4) // 3: the authors' page on arXiv 2405.15362
@@ -87,7 +111,7 @@ def test_interlaced_holds_half_more(p: int) -> None:
 @settings(max_examples=60, deadline=None)
 @given(name=st.sampled_from(sorted(SCHEDULES)), p=st.integers(1, 9), groups=st.integers(1, 4), v=st.integers(1, 4))
 def test_any_schedule_can_be_kept_to(name: str, p: int, groups: int, v: int) -> None:
-    schedule = make_schedule(name, p, p * groups, v if name == "interleaved" else None)
+    schedule = make_schedule(name, p, p * groups, v if name in FREE else None)
     check_schedule(schedule)
     held = in_flight(schedule)
     assert (held >= 1 / schedule.chunks).all()
