@@ -1,4 +1,4 @@
-"""COAT, GaLore, AdaLomo and Mesa: what training keeps of each weight and of each token, in fewer bytes.
+"""GaLore, AdaLomo and Mesa: what training keeps of each weight and of each token, in fewer bytes.
 
 Tensors are those of the lowered training step: weights, gradients, the optimizer's states and every activation that a
 backward pass reads (inputs of norms and products, queries, keys, values and attention's output, the feed-forward's
@@ -12,10 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from hw.spec.load import load_system
-from mappers.planner.swap import KERNELS, machine_of
-from mappers.planner.swap.layer_graph import layer_graph
-from studies.frame.constants import derived, of_machine, stated, synthetic
+from studies.frame.constants import derived, stated, synthetic
 from studies.frame.study import Config, Key, Metric, Published, Study
 from workloads.formats import storage_format
 from workloads.models.architecture import Attention, Block, FeedForward, Model
@@ -37,18 +34,11 @@ CONSTANTS = {
     "block": stated(256, "", "Dettmers et al., 2110.02861: an fp32 scale for a block of 8-bit states (now of 256)"),
     "tokens": stated(256, "", "GaLore, figure 1: token batch of 256 (recalled)"),
     "factored": stated(None, "B", "AdaLomo: m + n numbers of an m x n matrix, in fp32"),
-    "groups": stated((128, 16), "", "COAT: states in groups of 128, inputs of non-linear layers in groups of 1 x 16"),
-    "expansion": stated(2, "B", "COAT: a scale and an exponent of 16 bits each for a group of states"),
-    "attention": derived(None, "", "COAT, Mesa: COAT leaves attention's tensors in bf16, Mesa keeps scores, not sums"),
-    "coat_tokens": synthetic(2048, "", "one sequence of Llama-2's pre-training length; COAT's was not read"),
+    "attention": derived(None, "", "Mesa keeps attention's scores, not their sums"),
     "eight": stated(8, "bit", "Mesa: activations in 8 bits, a scale for each head or group; the baseline's are of 16"),
     "vision": stated((12, 768, 12, 197), "", "DeiT-B: layers, width, heads, tokens of an image"),
     "images": synthetic(128, "", "a batch at which activations are nearly all; Mesa's was not read"),
-    "fp8": of_machine("h100-sxm", "engines.tensor.throughput"),
-    "gemm": derived(KERNELS["attained"].gemm, "", KERNELS["attained"].sources["gemm"].removeprefix("derived: ")),
 }
-_NONLINEAR = ("residual_of_", "ffn_up")
-_ATTENTION = ("q", "keys_values", "attended")
 
 
 @dataclass(frozen=True)
@@ -69,7 +59,6 @@ METHODS = {
     "galore": _Method("adam-short", "projected"),
     "galore-8bit": _Method("adam-short", "projected-8bit", layerwise=True),
     "adalomo": _Method("adam", "factored", layerwise=True),
-    "coat": _Method("adam", "fp8", master=True, activations="fp8"),
     "mesa": _Method("adam", "fp32", master=True, activations="8bit"),
 }
 _MODELS = (
@@ -134,8 +123,6 @@ def _states(found: Model, step: Workload, moments: str, rank: int) -> float:
     short, byte = 2 * 2.0, 2 * (1 + 4 / float(CONSTANTS["block"].value))
     if moments in ("fp32", "bf16", "8bit"):
         return total * {"fp32": 8.0, "bf16": short, "8bit": byte}[moments]
-    if moments == "fp8":
-        return total * 2 * (1 + 2 * float(CONSTANTS["expansion"].value) / float(CONSTANTS["groups"].value[0]))
     rest, held = total, 0.0
     for rows, columns, count in matrices(found):
         small, large = sorted((rows, columns))
@@ -154,14 +141,9 @@ def _states(found: Model, step: Workload, moments: str, rank: int) -> float:
     return held + rest * (byte if moments == "projected-8bit" else short)
 
 
-def _bytes_of(name: str, form: str) -> float:
+def _bytes_of(form: str) -> float:
     """Bytes of an element of an activation."""
-    linear, group = 1.0, 1 + 2 / CONSTANTS["groups"].value[1]
-    if form == "8bit":
-        return storage_format("int8_g128").bits_per_element / 8
-    if form == "fp8" and name not in _ATTENTION:
-        return group if name.startswith(_NONLINEAR) else linear
-    return 2.0
+    return storage_format("int8_g128").bits_per_element / 8 if form == "8bit" else 2.0
 
 
 def _activations(found: Model, step: Workload, form: str, scores: bool) -> float:
@@ -169,11 +151,11 @@ def _activations(found: Model, step: Workload, form: str, scores: bool) -> float
     held = 0.0
     for role, name, elements, count in _tensors(step):
         if role == "activations":
-            held += count * elements * (4.0 if name.endswith(("_ir", "_lse", "_mean")) else _bytes_of(name, form))
+            held += count * elements * (4.0 if name.endswith(("_ir", "_lse", "_mean")) else _bytes_of(form))
     if scores:
         phase = step.phase
         heads = sum(found.blocks[index].attention.heads for index in found.order)
-        held += heads * phase.batch * phase.context**2 * _bytes_of("scores", form)
+        held += heads * phase.batch * phase.context**2 * _bytes_of(form)
     return held
 
 
@@ -199,28 +181,10 @@ def _peak(config: Config, method: _Method) -> dict[str, float]:
     return parts | {"total": sum(parts.values())}
 
 
-def _speed_up(config: Config) -> float:
-    """A layer's forward and backward pass over the same with products at the peak of FP8, their operands cast before.
-
-    A cast reads a tensor twice (its largest value, then all of them) and writes half as many bytes.
-    """
-    system, found = load_system("h100-sxm"), _model(str(config["model"]))
-    machine = machine_of(system, KERNELS["attained"])
-    graph = layer_graph(found, int(config["batch"]) * int(config["tokens"]), 1)
-    ops = (*graph.forward, *graph.backward)
-    whole = sum(machine.seconds(op) for op in ops)
-    products = sum(op.gemm_flops for op in ops) / (machine.peak_flops_per_s * machine.kernels.gemm)
-    operands = {name for op in ops if op.gemm_flops for name in op.reads}
-    weights = sum(rows * columns * count for rows, columns, count in matrices(found)) / len(found.order)
-    cast = (1 + 1 + 0.5) * (sum(graph.bytes_of[name] for name in operands) + 2 * weights) / machine.memory_bytes_per_s
-    engine = next(one for one in system.engines.values() if one.kind == "matrix")
-    return whole / (whole + cast - products * (1 - engine.throughput("bf16") / engine.throughput("fp8_e4m3")))
-
-
 def _simulate(config: Config) -> dict[str, float]:
     method = METHODS[str(config["method"])]
     ours, baseline = _peak(config, method), _peak(config, METHODS[method.baseline])
-    found = {
+    return {
         "states": ours["states"],
         "states_saved": 1 - ours["states"] / baseline["states"],
         "activations": ours["activations"],
@@ -229,7 +193,6 @@ def _simulate(config: Config) -> dict[str, float]:
         "total_ratio": baseline["total"] / ours["total"],
         "fits": float(ours["total"] <= float(config["capacity"]) * 1e9),
     }
-    return found | ({"speed_up": _speed_up(config)} if config["method"] == "coat" else {})
 
 
 def _parts() -> Sequence[str]:
@@ -240,7 +203,7 @@ def _parts() -> Sequence[str]:
         f"| method | {' | '.join(names)} |",
         f"| --- |{' ---: |' * len(names)}",
     ]
-    config = STUDY.config({"tokens": CONSTANTS["coat_tokens"].value})
+    config = STUDY.config({"tokens": 2048})
     for name, method in METHODS.items():
         parts = _peak(config, method)
         lines.append(f"| {name} | " + " | ".join(f"{parts[part] / 1e9:.2f}" for part in names) + " |")
@@ -249,14 +212,13 @@ def _parts() -> Sequence[str]:
 
 _GALORE = "GaLore, abstract"
 _VISION: Config = {"method": "mesa", "model": "DeiT-B", "batch": 128, "tokens": 197, "scores": True}
-_COAT: Config = {"method": "coat", "tokens": 2048}
-_OPTIMIZER = ("adam", "adam_short", "rank", "projected", "whole", "block", "factored", "groups", "expansion")
-_TOTAL = (*_OPTIMIZER, "layerwise", "tokens", "attention", "coat_tokens", "eight", "vision", "images")
+_OPTIMIZER = ("adam", "adam_short", "rank", "projected", "whole", "block", "factored")
+_TOTAL = (*_OPTIMIZER, "layerwise", "tokens", "attention", "eight", "vision", "images")
 STUDY = Study(
-    title="COAT, GaLore, AdaLomo, Mesa",
-    claim="Optimizer states in 8 bits or few dimensions, activations in 8 bits: 1.5 to 2.7 times less memory.",
-    source="Xi et al., ICLR 2025, 2410.19313; Zhao et al., ICML 2024, 2403.03507; Lv et al., 2310.10195; 2111.11124",
-    machine="none for bytes; h100-sxm for the speed-up, an RTX 4090's 24 GB for what fits",
+    title="GaLore, AdaLomo, Mesa",
+    claim="Optimizer states in 8 bits or few dimensions, activations in 8 bits: 2 to 2.7 times less memory.",
+    source="Zhao et al., ICML 2024, 2403.03507; Lv et al., 2310.10195; 2111.11124",
+    machine="none; an RTX 4090's 24 GB for what fits",
     workload="a training step of LLaMA-7B (or another model), one sequence; DeiT-B for Mesa",
     policy="moments projected, factored or in 8 bits; activations in 8 bits; gradients used up layer by layer",
     baseline="Adam in bf16 (GaLore) or with fp32 moments and master copy (the others), activations in 16 bits",
@@ -273,22 +235,17 @@ STUDY = Study(
     metrics={
         "states": Metric("the optimizer's moments, projectors included", "B", _OPTIMIZER),
         "states_saved": Metric("share of the baseline's moments that is saved", "", _OPTIMIZER),
-        "activations": Metric("what backward passes read", "B", ("groups", "attention", "eight")),
+        "activations": Metric("what backward passes read", "B", ("attention", "eight")),
         "total": Metric("peak", "B", _TOTAL),
         "total_saved": Metric("share of the baseline's peak that is saved", "", _TOTAL),
         "total_ratio": Metric("the baseline's peak over this one", "", _TOTAL),
         "fits": Metric("1 where the peak is within the capacity, else 0", "", _TOTAL),
-        "speed_up": Metric(
-            "layers with products in bf16 over the same in FP8, casts included", "", ("fp8", "gemm", "coat_tokens")
-        ),
     },
     published=(
         Published("states_saved", {"method": "galore"}, 0.655, _GALORE),
         Published("states_saved", {"method": "galore-8bit"}, 0.825, _GALORE),
         Published("total_saved", {"method": "galore-8bit"}, 0.633, _GALORE),
         Published("fits", {"method": "galore-8bit"}, 1, f"{_GALORE}: 7B on 24 GB"),
-        Published("total_ratio", _COAT, 1.54, "COAT, abstract"),
-        Published("speed_up", _COAT, 1.43, "COAT, abstract"),
         Published("total_saved", _VISION, 0.50, "Mesa, abstract: up to"),
     ),
     simulate=_simulate,

@@ -28,6 +28,8 @@ from workloads.transforms.cache import (
 )
 from workloads.transforms.lanes import Lanes
 from workloads.transforms.shared_prompt import relay
+from workloads.transforms.training_formats import fp8_training, mxfp4_backward
+from workloads.transforms.training_sparsity import kept_tokens, low_rank_adapters, top_k_channels
 from workloads.transforms.weights import quantised_weights, sparse_feed_forward
 from workloads.workload import Role, Workload
 
@@ -136,6 +138,22 @@ POLICIES: dict[str, NamedPolicy] = {
     ),
     "sparse-ffn": NamedPolicy(
         (("share", float), ("rank", int)), "a predictor, and the rows it picks", _edit(sparse_feed_forward)
+    ),
+    "mxfp4-backward": NamedPolicy(
+        (("block", int), ("forward", str)),
+        "training: backward products in MXFP4 after transforms of blocks, others in a format",
+        _edit(mxfp4_backward),
+        (64, ""),
+    ),
+    "fp8-training": NamedPolicy((), "training: products in FP8, activations kept in FP8", _edit(fp8_training)),
+    "top-k-channels": NamedPolicy(
+        (("share", float),), "training: a share of each token's channels is kept, by gate", _edit(top_k_channels)
+    ),
+    "token-sparsity": NamedPolicy(
+        (("share", float),), "training: layers see a share of the tokens", _edit(kept_tokens)
+    ),
+    "lora": NamedPolicy(
+        (("rank", int),), "training: adapters beside attention's products, all else frozen", _edit(low_rank_adapters)
     ),
 }
 """Every policy by its name."""

@@ -178,12 +178,14 @@ class StagePasses:
                 )
             )
         kernels, inside, beside = max(rows, key=sum)
-        rest = latency_s - update_s - kernels - inside - beside
+        waiting = latency_s - update_s - kernels - inside - beside
+        if waiting < 1e-9 * latency_s:  # what rounding leaves
+            waiting = 0.0
         return {
             "kernels": kernels,
             "exchange": inside,
             "sharing": max(0.0, beside),
-            "waiting": max(0.0, rest),
+            "waiting": waiting,
             "update": update_s,
         }
 

@@ -1,4 +1,4 @@
-"""COAT, GaLore, AdaLomo and Mesa against their numbers, bytes by hand, and in their limits."""
+"""GaLore, AdaLomo and Mesa against their numbers, bytes by hand, and in their limits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_it_is_honest() -> None:
 
 @pytest.mark.parametrize(
     ("metric", "tolerance"),
-    [("states_saved", 0.05), ("fits", 0), ("total_ratio", 0.05), ("speed_up", 0.10), ("total_saved", 0.20)],
+    [("states_saved", 0.05), ("fits", 0), ("total_saved", 0.20)],
 )
 def test_published_rows(metric: str, tolerance: float) -> None:
     errors = errors_of(NAME, metric)
@@ -55,9 +55,7 @@ def test_factored_states_by_hand() -> None:
     assert found(method="adalomo")["states"] == 4 * (layers + 2 * (32000 + 4096) + 65 * 4096)
 
 
-def test_eight_bits_are_a_quarter_of_thirty_two() -> None:
-    # In groups of 128, a scale and an exponent of 2 bytes each: 1 + 4/128 bytes instead of 4.
-    assert found(method="coat")["states_saved"] == pytest.approx(1 - (1 + 4 / 128) / 4)
+def test_eight_bits_are_half_of_sixteen() -> None:
     assert found(method="adam-8bit")["states_saved"] == pytest.approx(1 - (1 + 4 / 256) / 2)
     for name in ("adam", "adam-short"):
         assert found(method=name)["total_saved"] == 0

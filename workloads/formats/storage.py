@@ -13,7 +13,9 @@ Chen et al., BitMoD, arXiv 2411.11745 (bitmod_fp*: 8-bit scale per 128; with the
 which the paper's own count leaves out); block floating point (bfp*: sign and mantissa, an 8-bit exponent per 32, as
 `golden.shared_exponent`); ternary weights, one scale a tensor (not counted): 2-bit codes, or five base-3 digits a byte
 (8 bits per 5, counted as 1 each and 3 more); Zhang et al., DFloat11, arXiv 2504.11651 (dfloat11: "about 11 bits" on
-average: published models take 10.8 to 11.1, as their weights give; `golden.dfloat11` counts exactly).
+average: published models take 10.8 to 11.1, as their weights give; `golden.dfloat11` counts exactly);
+Xi et al., COAT, arXiv 2410.19313 (fp8_g16: a 16-bit scale for 1 x 16 elements; fp8_g128_expanded: a scale and an
+exponent of 16 bits each for 128).
 """
 
 from __future__ import annotations
@@ -63,6 +65,8 @@ FORMATS: dict[str, StorageFormat] = {
         StorageFormat("fp8_e4m3", 8),
         StorageFormat("fp8_e5m2", 8),
         StorageFormat("int8", 8),
+        StorageFormat("fp8_g16", 8, 16, 16),
+        StorageFormat("fp8_g128_expanded", 8, 128, 16 + 16),
         StorageFormat("int4", 4),
         StorageFormat("fp6_e2m3", 6),
         StorageFormat("fp6_e3m2", 6),

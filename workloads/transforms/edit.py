@@ -10,7 +10,7 @@ from workloads.cascades import load_cascade
 from workloads.einsum import tensor_elements
 from workloads.errors import InputError
 from workloads.phases import Decode
-from workloads.workload import Layer, Op, Operand, Run, Step, StoredTensor, Workload
+from workloads.workload import Layer, Op, Operand, Step, StoredTensor, Workload
 
 __all__ = [
     "DecodeAttention",
@@ -19,6 +19,7 @@ __all__ = [
     "edit_layers",
     "kept_of",
     "make_op",
+    "op_of",
     "part_of",
     "require_share",
     "substitute",
@@ -32,7 +33,7 @@ def edit_layers(workload: Workload, edit: Callable[[Layer], Layer]) -> Workload:
     for layer, _ in workload.layers():
         if layer.name not in made:
             made[layer.name] = edit(layer)
-    runs = tuple(Run(tuple(made[layer.name] for layer in run.pattern), run.count) for run in workload.runs)
+    runs = tuple(replace(run, pattern=tuple(made[layer.name] for layer in run.pattern)) for run in workload.runs)
     return replace(workload, runs=runs)
 
 
@@ -56,6 +57,11 @@ def substitute(layer: Layer, name: str, steps: Iterable[Step]) -> Layer:
         else:
             made.append(step)
     return replace(layer, steps=tuple(made))
+
+
+def op_of(layer: Layer, name: str) -> Op:
+    """The operation of ``layer`` that is called ``name``."""
+    return next(op for op in layer.ops if op.name == name)
 
 
 def with_stored(layer: Layer, *tensors: StoredTensor) -> Layer:

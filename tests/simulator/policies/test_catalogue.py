@@ -26,7 +26,7 @@ from simulator.serving.kv.transforms import (
 from workloads.errors import InputError
 from workloads.formats import FormatChoice
 from workloads.models.catalogue import model
-from workloads.phases import Decode
+from workloads.phases import Decode, Train
 
 H100 = load_system("h100-sxm")
 EXAMPLES = {
@@ -49,6 +49,13 @@ EXAMPLES = {
     "dequantise": "dequantise:int4_g128",
     "sparse-ffn": "sparse-ffn:0.1,128",
 }
+TRAINING = {
+    "mxfp4-backward": "mxfp4-backward:32,fp8",
+    "fp8-training": "fp8-training",
+    "top-k-channels": "top-k-channels:0.25",
+    "token-sparsity": "token-sparsity:0.5",
+    "lora": "lora:8",
+}
 WHERE = {
     "cpu-attention": "h100-xeon",
     "pim-attention": "neupims",
@@ -57,7 +64,22 @@ WHERE = {
 }
 
 
-@pytest.mark.parametrize("name", POLICIES)
+def test_every_policy_has_an_example() -> None:
+    assert sorted([*EXAMPLES, *TRAINING]) == sorted(POLICIES)
+
+
+@pytest.mark.parametrize("name", TRAINING)
+@pytest.mark.parametrize("fidelity", ["roofline", "kernel"])
+def test_policies_of_training_run_and_refuse_to_serve(name: str, fidelity: str) -> None:
+    policy = named_policy(Policy(), H100, TRAINING[name])
+    chosen = model("Llama-3.2-1B")
+    result = simulate(chosen, Train(1, 512), H100, policy=policy, fidelity=fidelity)
+    assert result.latency_s >= result.bounds.latency_s * (1 - 1e-9)
+    with pytest.raises(InputError, match="expected train"):
+        simulate(chosen, Decode(1, 512), H100, policy=policy)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
 @pytest.mark.parametrize("fidelity", ["roofline", "mapped", "kernel", "cycle"])
 def test_every_policy_runs_at_every_fidelity(name: str, fidelity: str) -> None:
     system = load_system(WHERE.get(name, "h100-sxm"))

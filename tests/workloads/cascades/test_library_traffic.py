@@ -132,6 +132,12 @@ FORMS: dict[str, tuple[dict[str, float], str]] = {
         {"t": 3, "n": 10, "e": 5, "f": 7, "v": 100, "k": 2}, "QA=t*e QB=t*e KA=n*e KB=n*e VAL=6*f Y=t*f",
     ),
     "residual-add": (ROW, "X=t*d F=t*d Y=t*d"),
+    "copy": (ROW, "X=t*d Y=t*d"),
+    "multiply": (ROW, "X=t*d F=t*d Y=t*d"),
+    "multiply-columns": (ROW, "X=t*d G=d Y=t*d"),
+    "multiply-rows": (ROW, "X=t*d R=t Y=t*d"),
+    "row-sums": (ROW, "X=t*d S=t"),
+    "spread-rows": (ROW, "R=t Y=t*d"),
     "retention": (SCAN, "Q=h*t*e K=h*t*e V=h*t*f G=h O=h*t*f"),
     "rms-norm": (ROW, "X=t*d G=d Y=t*d"),
     "rms-norm-backward": (ROW, "X=t*d G=d R=t DY=t*d DX=t*d DG=d"),
@@ -210,6 +216,10 @@ FORMS: dict[str, tuple[dict[str, float], str]] = {
         "K=h*t*e V=h*t*f DO=h*t*f M=h*e*f DM=h*e*f DQI=h*t*e DKI=h*t*e DVI=h*t*f DQ=h*t*e DK=h*t*e DV=h*t*f",
     ),
     "linear-attention-state": (SCAN, "K=h*t*e V=h*t*f M=h*e*f"),
+    # Attention in separate kernels (training).
+    "dropout": ({"t": 4, "d": 7}, "X=t*d F=t*d Y=t*d M=t*d"),
+    "dropout-add": ({"t": 4, "d": 7}, "X=t*d F=t*d R=t*d S=t*d M=t*d"),
+    "softmax-backward": ({"t": 4, "d": 7}, "Y=t*d DY=t*d DX=t*d"),
     "state-sum": ({"w": 4, "h": 3, "e": 7, "f": 11}, "G=w*h*e*f M=h*e*f"),
 }  # fmt: skip
 
