@@ -10,8 +10,12 @@ import json
 import os
 import sys
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 from workloads.errors import ImpossibleError, InfeasibleError, InputError
+
+if TYPE_CHECKING:
+    import typer
 
 __all__ = ["main"]
 
@@ -28,6 +32,15 @@ def run(arguments: list[str]) -> int:
     arguments = arguments or ["--help"]
     as_json = "--json" in arguments
     try:
+        return _run(app, arguments, as_json)
+    except BrokenPipeError:
+        # The reader went away (`tiercade ... | head`): nothing more to say, and no second failure at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(app: typer.Typer, arguments: list[str], as_json: bool) -> int:
+    try:
         code = app(arguments, standalone_mode=False, prog_name="tiercade")
     except ImpossibleError as error:
         return _report(error, "infeasible", 3, as_json)
@@ -38,10 +51,7 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return _interrupted()
     except (BrokenPipeError, SystemExit):
-        # The reader went away (`tiercade ... | head`; the parser then exits by itself): nothing more to say, and no
-        # second failure at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        raise BrokenPipeError from None  # the parser exits by itself where the reader went away
     except Exception as error:
         return _other(error, as_json)
     if code == 130:  # the parser turns an interrupt inside a command into this

@@ -19,6 +19,7 @@ from simulator.policy import Policy
 from simulator.result import Result
 from simulator.road import FIDELITIES, simulate
 from workloads.errors import InputError, unknown_name
+from workloads.formats import FormatChoice, storage_format
 from workloads.models.architecture import Model
 from workloads.models.catalogue import model as catalogue_model
 from workloads.models.config import read_model
@@ -30,15 +31,32 @@ if TYPE_CHECKING:
     from dse.cli.simulate_what_if import WhatIf
     from mappers.kernels.constants import Entry
 
-__all__ = ["Request", "Run", "choose_model", "choose_system", "run_request", "run_simulate"]
+__all__ = [
+    "OPTIONS",
+    "Request",
+    "Run",
+    "choose_assign",
+    "choose_constants",
+    "choose_formats",
+    "choose_model",
+    "choose_phase",
+    "choose_place",
+    "choose_system",
+    "pair",
+    "run_request",
+    "run_simulate",
+]
 
 INFERENCE: dict[str, type[Prefill] | type[Decode]] = {"prefill": Prefill, "decode": Decode}
 PHASES = (*INFERENCE, "train")
+DIVIDED = ("schedule", "context_exchange", "prefetch", "from_master", "expert_imbalance", "straggler")
+"""Options of a training step over many devices alone."""
 OPTIONS = {
     "collections": "expert_cache",
     "collections.slots": "expert_cache",
     "collections.warmup": "steps",
     "every": "checkpoint_every",
+    "gradient_format": "gradients",
     "collections.misses_on": "misses_on",
     "fetch.ahead": "fetch_ahead",
     "fetch.recall": "recall",
@@ -94,6 +112,20 @@ class Request:
     checkpoint: str | None = None
     checkpoint_every: int | None = None
     loss: str | None = None
+    gradients: str | None = None
+    global_batch: int | None = None
+    parallel: str | None = None
+    schedule: str | None = None
+    context_exchange: str | None = None
+    prefetch: int | None = None
+    from_master: bool = False
+    expert_imbalance: float | None = None
+    straggler: tuple[str, ...] = ()
+
+    @property
+    def divided(self) -> bool:
+        """Whether it asks for a training step over many devices (`dse.cli.simulate_step`)."""
+        return self.global_batch is not None or self.parallel is not None
 
 
 @dataclass(frozen=True)
@@ -131,20 +163,20 @@ def run_request(request: Request, system: System | None = None) -> Run:
 
 
 def _run_request(request: Request, system: System | None) -> Run:
+    for name in DIVIDED:
+        value = getattr(request, name)
+        if value is not None and value is not False and value != ():
+            raise InputError(f"--{name.replace('_', '-')} without a layout", "--parallel or --global-batch too", name)
     if request.fidelity not in FIDELITIES:
         raise unknown_name("fidelity", request.fidelity, FIDELITIES, field="--fidelity")
     model = choose_model(request.model)
     system = system or choose_system(request.system, request.changes, request.devices)
-    phase = _phase(request)
-    chosen = {name: getattr(request, name) for name in ("weights", "kv_cache", "activations", "compute")}
-    given = {name: value for name, value in chosen.items() if value is not None}
-    formats = replace(phase_formats(model, phase), **given)
-    if request.weights is not None:
-        formats = replace(formats, experts=None)
+    phase = choose_phase(request)
+    formats = choose_formats(request, model, phase)
     policy = Policy(
         transform=in_attention_parts(request.attention_parts, model, phase, formats, system),
-        assign=_assign(request.assign, system),
-        place=_place(request.place),
+        assign=choose_assign(request.assign, system),
+        place=choose_place(request.place),
         move=Move(request.ahead),
         collections=expert_collections(request, model, phase, system),
     )
@@ -162,7 +194,7 @@ def _run_request(request: Request, system: System | None) -> Run:
             policy=policy,
             fidelity=request.fidelity,
             software=request.software,
-            constants=_constants(request.constants),
+            constants=choose_constants(request.constants),
         ),
     )
 
@@ -171,6 +203,11 @@ def run_simulate(
     request: Request, *, trace_out: Path | None, out: Path | None, as_json: bool, what_ifs: tuple[str, ...] = ()
 ) -> None:
     """Simulate, write what was asked for, and print the report, with what each of ``what_ifs`` would change."""
+    if request.divided:
+        from dse.cli.simulate_step import run_step
+
+        run_step(request, trace_out=trace_out, out=out, as_json=as_json, what_ifs=what_ifs)
+        return
     run, found = _with_what_ifs(request, what_ifs)
     notes = []
     if trace_out is not None:
@@ -233,13 +270,24 @@ def _overridden(system: System, changes: tuple[str, ...], option: str) -> System
         raise replace(error, field=f"{option} {field}".rstrip()) from None
 
 
-def _phase(request: Request) -> Phase:
+def choose_phase(request: Request) -> Phase:
+    """The phase that a request asks for. Raises `InputError` for options of others."""
     if request.phase not in PHASES:
         raise unknown_name("phase", request.phase, PHASES, field="--phase")
     if request.past and request.phase != "prefill":
         expected = "0, or --phase prefill"
         raise InputError(f"{request.past} past tokens of {request.phase}", expected=expected, field="--past")
-    given = {"checkpoint": request.checkpoint, "every": request.checkpoint_every, "loss": request.loss}
+    given = {
+        "checkpoint": request.checkpoint,
+        "every": request.checkpoint_every,
+        "loss": request.loss,
+        "gradient_format": request.gradients,
+    }
+    if request.gradients is not None:
+        try:
+            storage_format(request.gradients)
+        except InputError as error:
+            raise replace(error, field="gradients") from None
     training: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if request.phase == "train":
         return Train(request.batch, request.context, **training)
@@ -251,7 +299,16 @@ def _phase(request: Request) -> Phase:
     return Decode(request.batch, request.context)
 
 
-def _constants(path: str | None) -> tuple[Entry, ...]:
+def choose_formats(request: Request, model: Model, phase: Phase) -> FormatChoice:
+    """The model's formats in this phase, with those that the request names."""
+    chosen = {name: getattr(request, name) for name in ("weights", "kv_cache", "activations", "compute")}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    formats = replace(phase_formats(model, phase), **given)
+    return formats if request.weights is None else replace(formats, experts=None)
+
+
+def choose_constants(path: str | None) -> tuple[Entry, ...]:
+    """Constants of kernels from a file, where one is named."""
     if path is None:
         return ()
     from mappers.kernels.constants import read_constants
@@ -259,18 +316,20 @@ def _constants(path: str | None) -> tuple[Entry, ...]:
     return read_constants(Path(path))
 
 
-def _pair(option: str, text: str, left: str, right: str) -> tuple[str, str]:
+def pair(option: str, text: str, left: str, right: str) -> tuple[str, str]:
+    """The two sides of ``LEFT=RIGHT``."""
     name, separator, value = text.partition("=")
     if not separator or not name or not value:
         raise InputError(f"{text!r}", expected=f"{left}={right}", field=option)
     return name, value
 
 
-def _place(words: tuple[str, ...]) -> Place:
+def choose_place(words: tuple[str, ...]) -> Place:
+    """Where ``ROLE=TIER`` words pin roles."""
     place = Place()
     roles: dict[str, Role] = {role: role for role in get_args(Role)}
     for word in words:
-        role, tier = _pair("--place", word, "ROLE", "TIER")
+        role, tier = pair("--place", word, "ROLE", "TIER")
         if role not in roles:
             raise unknown_name("role", role, roles, field="--place")
         place = place.pin(roles[role], tier)
@@ -280,12 +339,13 @@ def _place(words: tuple[str, ...]) -> Place:
 OP_KINDS = ("attention", "elementwise", "gather", "gemm", "grouped_gemm", "norm", "optimizer")
 
 
-def _assign(words: tuple[str, ...], system: System) -> Assign:
+def choose_assign(words: tuple[str, ...], system: System) -> Assign:
+    """The engines that ``KIND=ENGINE`` words name, the fastest ones for all else."""
     if not words:
         return fastest_engines
     by_kind = {}
     for word in words:
-        kind, engine = _pair("--assign", word, "KIND", "ENGINE")
+        kind, engine = pair("--assign", word, "KIND", "ENGINE")
         if kind not in OP_KINDS:
             raise unknown_name("kind of operation", kind, OP_KINDS, field="--assign")
         if engine not in system.engines:

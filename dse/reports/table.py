@@ -27,6 +27,7 @@ __all__ = [
     "print_comparison",
     "print_report",
     "print_rows",
+    "print_text",
     "report_table",
     "report_text",
 ]
@@ -206,7 +207,12 @@ def _print(renderable: RenderableType, stream: TextIO | None, *, width: int = WI
         console = Console(file=stream, highlight=False)
         console.print(renderable)
         return
-    text = _plain(renderable, width)
+    print_text(_plain(renderable, width), stream=stream)
+
+
+def print_text(text: str, *, stream: TextIO | None = None) -> None:
+    """Write ``text``, on standard output unless a ``stream`` is given, in ASCII spellings where it must be."""
+    stream = sys.stdout if stream is None else stream
     try:
         text.encode(stream.encoding or "utf-8")
     except UnicodeEncodeError:

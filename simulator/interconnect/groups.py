@@ -26,7 +26,7 @@ from simulator.interconnect.libraries import CollectiveTime, collective_time, li
 from simulator.interconnect.links import nic, protocol_efficiency
 from workloads.errors import InputError
 
-__all__ = ["Group", "Reach", "group_time", "reach_of", "send_time"]
+__all__ = ["Group", "Reach", "fabric_rate", "group_time", "reach_of", "send_time"]
 
 _SIMPLE_STEP = "bulk"
 """The library's protocol whose steps large collectives take."""
@@ -147,6 +147,11 @@ def _ring_pass(system: System, payload: float, size: int, reach: Reach) -> Colle
         rate, step_s = min(rate, reach.bandwidth_bytes_per_s), max(step_s, reach.latency_s)
     sent = (size - 1) / size * payload
     return CollectiveTime("ring", "neighbours", sent, sent / rate, (size - 1) * step_s)
+
+
+def fabric_rate(system: System) -> float:
+    """Bytes per second that a device sends to others of its node in large collectives."""
+    return _fabric(system)[0]
 
 
 def _fabric(system: System) -> tuple[float, float, float]:

@@ -73,8 +73,10 @@ def _steps(kind: str, setup: Setup, system: System, home: str) -> Iterator[Step]
     elif kind == "master" and parallel.zero >= 3 and not setup.from_master:
         yield Step("weights cast from the master copy", replace(setup, from_master=True))
     elif kind == "prefetch" and parallel.zero >= 3 and parallel.reshard and shares:
-        for ahead in range(setup.prefetch - 1, -1, -1):
-            yield Step(f"prefetch of {ahead} layers", replace(setup, prefetch=ahead))
+        # With the embedding and the head there are two pieces more than layers: further ahead is nothing.
+        for ahead in range(min(setup.prefetch, len(setup.model.order) + 2) - 1, -1, -1):
+            layers = "layer" if ahead == 1 else "layers"
+            yield Step(f"prefetch of {ahead} {layers}", replace(setup, prefetch=ahead))
     elif kind == "schedule" and parallel.pipeline > 1 and setup.schedule in ("gpipe", "zb-h2"):
         yield Step("schedule 1f1b", replace(setup, schedule="1f1b"))
     elif kind == "loss" and setup.phase.loss != "cut":
@@ -86,9 +88,11 @@ def _steps(kind: str, setup: Setup, system: System, home: str) -> Iterator[Step]
                 yield Step(f"micro-batches of {size}", replace(setup, phase=replace(setup.phase, batch=size)))
     elif kind == "checkpoint":
         yield from _checkpoints(setup)
-    elif kind in ("optimizer", "activations") and getattr(setup, kind) is None:
+    elif kind in ("optimizer", "activations"):
         what = "optimizer states" if kind == "optimizer" else "activations"
         for tier in _elsewhere(system, home):
+            if tier == getattr(setup, kind):
+                continue
             moved = replace(setup, optimizer=tier) if kind == "optimizer" else replace(setup, activations=tier)
             yield Step(f"{what} in {tier}", moved)
 

@@ -2,10 +2,9 @@
 
     smallest_changes(Setup(model("llama-3-70b"), Train(1, 8192), 64, read_parallel("dp=64,zero=3")), system)
 
-Of every kind of change the first that fits (`simulator.training.changes`) is weighed by an estimate of the step: passes
-at the roofline with their exchanges one after the other, times micro-batches, and what stages wait for each other, or
-what weights and gradients or activations take to travel where that is longer; then the update. The change that takes
-least comes first: fewer devices before less time (to the percent), and as in `KINDS` where both are alike.
+Of every kind of change the first that fits (`simulator.training.changes`) is weighed by an estimate of the step at the
+roofline (`simulator.training.fit_estimate`). The change that takes least comes first: fewer devices before less time
+(to the percent), and as in `KINDS` where both are alike.
 """
 
 from __future__ import annotations

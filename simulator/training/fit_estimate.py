@@ -1,15 +1,15 @@
 """A quick estimate of a training step, without executing it: for comparing setups, not for predicting their time.
 
-A stage's passes take what its operations take at the roofline and its exchanges that show, one micro-batch after the
-other. Weights and gradients that are divided, and activations on their way to another tier, hide behind that until they
-take longer. Stages wait for each other for one micro-batch's passes through the others' first chunks (arXiv 2104.04473,
-section 2.2: the bubble of all schedules but those that fill it). The update comes last.
+A pass takes what its operations take at the roofline and its exchanges that show, one after the other, or what weights,
+gradients or activations on their way beside it take, where that is longer. Stages wait for each other for one
+micro-batch's passes through the others' first chunks (arXiv 2104.04473, section 2.2: the bubble of all schedules but
+those that fill it). The update comes last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hw.spec.system import System
 from mappers.map_workload import map_workload
@@ -44,7 +44,10 @@ class _Machine:
     costs: Mapping[str, PieceCost]
     exchanges: Mapping[str, PieceExchange]
 
-    def paths(self, tier: str) -> tuple[float, float]:
+    def paths(self, tier: str | None) -> tuple[float, float]:
+        """Bytes per second to a tier and back; nothing moves where there is none."""
+        if tier is None:
+            return float("inf"), float("inf")
         return path_bandwidth(self.system, self.home, tier), path_bandwidth(self.system, tier, self.home)
 
 
@@ -52,7 +55,7 @@ def estimate_step(setup: Setup, system: System, workload: Workload) -> StepEstim
     """The step of ``setup``, lowered to ``workload``."""
     pieces = pieces_of(workload)
     mapped = map_workload(workload, system, fidelity="roofline")
-    costs = piece_costs(pieces, mapped, system, setup.slowdown)
+    costs = piece_costs(pieces, mapped, system)
     exchanges = piece_exchanges(pieces, setup.parallel, system)
     machine = _Machine(system, mapped.home, workload.devices, costs, exchanges)
     schedule = step_schedule(setup)
@@ -61,37 +64,44 @@ def estimate_step(setup: Setup, system: System, workload: Workload) -> StepEstim
         at = [schedule.position(stage, chunk) for chunk in range(schedule.chunks)]
         held = [piece for each in at for piece in pieces.of_stage(schedule.stages, schedule.chunks, each)]
         slower = dict(setup.stragglers).get(stage, 1.0)
-        found.append(_stage(setup, machine, held, slower, (schedule.stages - 1) / schedule.chunks))
-    return max(found, key=lambda each: each.time_s)
+        found.append(_stage(setup, machine, held, slower))
+    slowest, own_s = max(found, key=lambda each: each[0].time_s)
+    others_s = sum(span_s for _, span_s in found) - own_s
+    return replace(slowest, time_s=slowest.time_s + others_s / schedule.chunks)
 
 
-def _stage(setup: Setup, machine: _Machine, held: Sequence[Piece], slower: float, waits: float) -> StepEstimate:
+def _stage(setup: Setup, machine: _Machine, held: Sequence[Piece], slower: float) -> tuple[StepEstimate, float]:
+    """The step of a stage that never waits, and of that one micro-batch's passes."""
     parallel, count = setup.parallel, setup.micro_batches
-    passes = [machine.costs[piece.name] for piece in held]
-    span_s = slower * sum(cost.forward.span_s + cost.backward.span_s for cost in passes)
-    each = parallel.reshard
-    gathers = (2 * count if each else 1) if parallel.zero >= 3 else min(1, parallel.zero)
-    leaves = count if parallel.zero >= 2 and each else 1
+    costs = [machine.costs[piece.name] for piece in held]
     ways = [machine.exchanges[piece.name] for piece in held]
-    sharing_s = sum(gathers * w.gather_s + leaves * (w.scatter_s if parallel.zero else w.reduce_s) for w in ways)
-    sent = sum(gathers * w.gather_bytes + leaves * (w.scatter_bytes if parallel.zero else w.reduce_bytes) for w in ways)
-    inside = {piece.name: _inside(piece, machine) for piece in held}
-    moving_s = moved = 0.0
-    if setup.activations is not None:
-        kept = count * sum(piece.kept_bytes for piece in held)
-        moving_s, moved = kept / min(machine.paths(setup.activations)), 2 * kept
-    update_s = 0.0
-    rates = None if setup.optimizer is None else machine.paths(setup.optimizer)
-    for piece, cost in zip(held, passes, strict=True):
+    gather_s = sum(way.gather_s for way in ways)
+    leave_s = sum(way.scatter_s if parallel.zero else way.reduce_s for way in ways)
+    kept = 0.0 if setup.activations is None else sum(piece.kept_bytes for piece in held)
+    out_s, in_s = (kept / rate for rate in machine.paths(setup.activations))
+    ahead, behind = sum(cost.forward.span_s for cost in costs), sum(cost.backward.span_s for cost in costs)
+    gathers, scatters = (parallel.zero >= level and parallel.reshard for level in (3, 2))
+    forward_s = max(slower * ahead, out_s, gathers * gather_s)
+    backward_s = max(slower * behind, in_s, gathers * gather_s + scatters * leave_s)
+    first_s = max(forward_s, (parallel.zero >= 1) * gather_s)
+    last_s = max(backward_s, gathers * gather_s + leave_s)
+    update_s = states = 0.0
+    rate = min(machine.paths(setup.optimizer))
+    for piece, cost in zip(held, costs, strict=True):
         share = _share(setup, piece)
-        update_s += share * max(slower * cost.update_s, 0.0 if rates is None else piece.state_bytes / min(rates))
-        moved += 0.0 if rates is None else 2 * share * piece.state_bytes
-    return StepEstimate(
-        max(count * span_s, sharing_s, moving_s) + waits * span_s + update_s,
+        update_s += share * max(slower * cost.update_s, piece.state_bytes / rate)
+        states += 0.0 if setup.optimizer is None else share * piece.state_bytes
+    gathered = (2 * count if parallel.reshard else 1) if parallel.zero >= 3 else min(1, parallel.zero)
+    sent = gathered * sum(way.gather_bytes for way in ways)
+    sent += (count if scatters else 1) * sum(w.scatter_bytes if parallel.zero else w.reduce_bytes for w in ways)
+    inside = {piece.name: _inside(piece, machine) for piece in held}
+    estimate = StepEstimate(
+        (count - 1) * (forward_s + backward_s) + first_s + last_s + update_s,
         count * sum(inside[piece.name][0] for piece in held),
         sent + count * sum(inside[piece.name][1] for piece in held),
-        moved,
+        2 * count * kept + 2 * states,
     )
+    return estimate, forward_s + backward_s
 
 
 def _inside(piece: Piece, machine: _Machine) -> tuple[float, float]:

@@ -29,10 +29,11 @@ _MOST_PASSES = 6_000_000
 """Of all stages in a step: as many take about 1 GB and seconds."""
 
 CONTENTION = 1.0
-"""Seconds that kernels lose for each second in which devices exchange weights or gradients beside them: what runs the
-exchange takes processors and memory ports from them. Fitted, with factors of kernels beside it, to every third of 148
-steps of MPT models on A100 and H100 (mosaicml/llm-foundry at 061f2c7, tests/golden/training_throughput.csv), A100 alone
-0.7, H100 alone 1.3; `benchmarks/training.py` fits it again and shows the error on the others."""
+"""Of the time that bytes exchanged beside kernels take over the fabric, what the kernels lose: the exchange takes
+processors and memory ports from them, as long as the bytes take within a node whatever the network's rate. Fitted to
+every third of 148 steps of MPT models on A100 and H100 (mosaicml/llm-foundry at 061f2c7,
+studies/published/mosaic_fsdp.py), A100 alone 1.2 to 1.4, H100 alone 0.5 to 0.6; `benchmarks/training.py` fits it again
+and shows the error on the others."""
 
 _MOST_DEVICES = 1 << 20
 """Groups of them are looked at device by device."""
@@ -50,9 +51,9 @@ class Setup:
     many layers are gathered ahead where they are divided (``zero`` 3), and ``from_master``: they are cast from the
     master copy when gathered, and 16-bit weights are not kept beside it (PyTorch FSDP2). ``imbalance`` is what the
     device with most tokens for its experts gets over the mean. ``stragglers`` are stages all of whose work takes so
-    many times as long. ``slowdown``: all kernels take so many times what they take alone (clocks under a power limit,
-    exchanges beside). ``contention`` is how many seconds kernels lose for each second of an exchange beside them, None
-    for `CONTENTION` at kernel fidelity and nothing at others. ``transform`` changes the workload of one micro-batch.
+    many times as long. ``contention`` is what kernels lose to exchanges beside them, as a share of the time that the
+    bytes take over the fabric; None for `CONTENTION` at kernel fidelity and nothing at others. ``transform`` changes
+    the workload of one micro-batch.
     """
 
     model: Model
@@ -68,7 +69,6 @@ class Setup:
     from_master: bool = False
     imbalance: float = 1.0
     stragglers: tuple[tuple[int, float], ...] = ()
-    slowdown: float = 1.0
     contention: float | None = None
     transform: Transform = unchanged
 

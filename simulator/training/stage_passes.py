@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hw.spec.system import System
 from mappers.planner.placement import path_bandwidth
+from simulator.interconnect.groups import fabric_rate
 from simulator.training.costs import PassCost, PieceCost
 from simulator.training.exchange import PieceExchange, sharing_groups
 from simulator.training.pass_graph import PassStep, run_pass
@@ -54,6 +55,7 @@ class StagePasses:
         schedule: Schedule,
     ) -> None:
         self.setup, self.contention = setup, contention
+        self.fabric_rate = fabric_rate(system) if system.fabric is not None else float("inf")
         self.costs, self.exchanges, self.schedule = costs, exchanges, schedule
         parallel = setup.parallel
         self.zero, self.each = parallel.zero, parallel.reshard
@@ -88,7 +90,7 @@ class StagePasses:
         return self._span(held[::-1], kind, gathers, leaves)
 
     def _executed(self, held: tuple[Piece, ...], kind: str, gathers: bool, leaves: str) -> _Span:
-        steps, kernels, inside, hidden = [], 0.0, 0.0, 0.0
+        steps, kernels, inside, lost, sent = [], 0.0, 0.0, 0.0, 0.0
         for piece in held:
             cost: PassCost = getattr(self.costs[piece.name], kind)
             exchange = self.exchanges[piece.name]
@@ -106,12 +108,20 @@ class StagePasses:
             )
             kernels += cost.kernels_s
             inside += cost.exposed_s
-            hidden += max(0.0, cost.exchange_s - cost.exposed_s)
+            lost += self._lost_s(cost.sent_bytes, cost.exchange_s, cost.exposed_s)
+            sent += exchange.gather_bytes if gathers else 0.0
+            sent += {"scatter": exchange.scatter_bytes, "reduce": exchange.reduce_bytes, "": 0.0}[leaves]
         run = run_pass(steps, self.setup.prefetch)
-        exchanged = sum(step.before_s + step.after_s for step in steps)
         shown = max(0.0, run.latency_s - sum(step.compute_s for step in steps))
-        beside = hidden + max(0.0, exchanged - shown)
-        return _Span(run.latency_s + self.contention * beside, kernels, inside)
+        lost += self._lost_s(sent, sum(step.before_s + step.after_s for step in steps), shown)
+        return _Span(run.latency_s + lost, kernels, inside)
+
+    def _lost_s(self, sent_bytes: float, exchange_s: float, shown_s: float) -> float:
+        """What kernels lose to exchanges that hide behind them: `Setup.contention`."""
+        if not sent_bytes or not self.contention:
+            return 0.0
+        hidden = max(0.0, 1.0 - shown_s / exchange_s)
+        return self.contention * hidden * sent_bytes / self.fabric_rate
 
     def times(self) -> StageTimes:
         """Of all micro-batches but the first and the last."""

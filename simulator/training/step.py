@@ -29,6 +29,7 @@ from simulator.training.pipeline import StageLinks, run_pipeline
 from simulator.training.schedules import Schedule
 from simulator.training.setup import CONTENTION, Setup, check_setup, lowered
 from simulator.training.stage_passes import StagePasses
+from simulator.training.step_energy import step_energy
 from simulator.training.step_result import StepResult
 from workloads.formats import storage_format
 from workloads.models.flops import model_flops
@@ -44,8 +45,8 @@ __all__ = ["Prepared", "prepare_step", "simulate_step", "step_links"]
 class Prepared:
     """One micro-batch on one device of a stage that holds all layers: its pieces, mapped, and what they cost.
 
-    It hangs on the model, the phase, formats, transform, slowdown, system and the degrees tensor, context, expert and
-    sequence; not on pipeline, data, zero, the batch of the step or where states live.
+    It hangs on the model, the phase, formats, transform, system and the degrees tensor, context, expert and sequence;
+    not on pipeline, data, zero, the batch of the step or where states live.
     """
 
     pieces: Pieces
@@ -67,7 +68,7 @@ def prepare_step(
     mapper = op_mapper(system, assign, fidelity, software, constants)
     mapped = map_workload(workload, system, assign, fidelity, mapper=mapper, software=software)
     pieces = pieces_of(workload)
-    return Prepared(pieces, mapped, piece_costs(pieces, mapped, system, setup.slowdown))
+    return Prepared(pieces, mapped, piece_costs(pieces, mapped, system))
 
 
 def simulate_step(
@@ -126,6 +127,9 @@ def simulate_step(
         home=mapped.home,
         capacity_bytes=_capacities(system, mapped.home, memories),
         sent_bytes=stages.sent_bytes(),
+        energy_j=step_energy(
+            setup, system, pieces, mapped, schedule, boundary_bytes=_boundary_bytes(setup), latency_s=latency_s
+        ),
         notes=tuple(mapped.notes()),
         run=run,
     )
@@ -138,12 +142,16 @@ def _capacities(system: System, home: str, memories: Sequence[StageMemory]) -> d
 
 def step_links(setup: Setup, system: System, schedule: Schedule) -> StageLinks:
     """A micro-batch's hidden states go to the next stage's device of the same number."""
-    parallel = setup.parallel
     if schedule.stages == 1:
         return StageLinks()
+    return StageLinks(send_time(system, _boundary_bytes(setup), setup.parallel.stage_devices))
+
+
+def _boundary_bytes(setup: Setup) -> float:
+    """Hidden states of a micro-batch on one device."""
+    parallel = setup.parallel
     formats = setup.formats or phase_formats(setup.model, setup.phase)
     elements = setup.phase.tokens // parallel.context * setup.model.hidden
     if parallel.sequence:
         elements //= parallel.tensor
-    size = storage_format(formats.activations).storage_bytes(elements)
-    return StageLinks(send_time(system, size, parallel.stage_devices))
+    return storage_format(formats.activations).storage_bytes(elements)

@@ -15,7 +15,8 @@ __all__ = ["StepResult"]
 @dataclass(frozen=True)
 class StepResult:
     """One step. ``time_s`` are the busiest stage's seconds by what they go to and add up to ``latency_s``; ``memory``
-    is by stage, of one device; ``sent_bytes`` of one device for weights and gradients.
+    is by stage, of one device; ``sent_bytes`` of one device for weights and gradients; ``energy_j`` of all devices by
+    engine, tier, link, ``fabric`` and ``network``, with ``static`` for idle power (`simulator.training.step_energy`).
 
     ``mfu`` is the share of the devices' peak that the model's own FLOPs take (`workloads.models.flops.model_flops`).
     """
@@ -39,6 +40,7 @@ class StepResult:
     home: str
     capacity_bytes: dict[str, float]
     sent_bytes: dict[str, float]
+    energy_j: dict[str, float]
     notes: tuple[str, ...]
     run: PipelineRun = field(repr=False)
 
@@ -51,6 +53,11 @@ class StepResult:
     def tokens_per_s_per_device(self) -> float:
         """Of these each device's share."""
         return self.tokens_per_s / self.devices
+
+    @property
+    def total_energy_j(self) -> float:
+        """All joules of the step."""
+        return sum(self.energy_j.values())
 
     @property
     def fullest(self) -> int:
@@ -78,6 +85,7 @@ class StepResult:
         return document | {
             "tokens_per_s": self.tokens_per_s,
             "tokens_per_s_per_device": self.tokens_per_s_per_device,
+            "total_energy_j": self.total_energy_j,
             "peak_bytes": self.peak_bytes,
             "memory": [
                 {**asdict(each), "elsewhere": dict(each.elsewhere), "total": each.total} for each in self.memory

@@ -17,7 +17,7 @@ from workloads.validation import annotation_at
 PRESETS = Path(__file__).resolve().parents[3] / "hw" / "spec" / "presets"
 JOINED = (  # by NVLink, Infinity Fabric or their host
     *("a100-40gb-pcie", "a100-40gb-sxm", "a100-80gb-sxm", "a30", "a40", "b200-sxm", "h100-pcie", "h100-sxm", "h20"),
-    *("h200-sxm", "mi210", "mi300x", "rtx-4090", "rtx-a6000"),
+    *("h100-96gb-hbm2e", "h200-sxm", "mi210", "mi300x", "rtx-4090", "rtx-a6000"),
 )
 ALONE = ("a10", "l4", "l40s", "laptop-nvme", "rtx-pro-6000-blackwell")
 GPUS = (*ALONE, *JOINED)
@@ -94,6 +94,7 @@ DATA_SHEETS = [
     ("a100-80gb-sxm", "hbm", 80e9, 2039e9, 312e12),
     ("h100-sxm", "hbm", 80e9, 3.35e12, 989.4e12),
     ("h200-sxm", "hbm", 141e9, 4.8e12, 989.4e12),
+    ("h100-96gb-hbm2e", "hbm", 96e9, 2.4e12, 989.4e12),
     ("a40", "gddr", 48e9, 696e9, 149.7e12),
     ("rtx-a6000", "gddr", 48e9, 768e9, 154.8e12),
     ("rtx-4090", "gddr", 24e9, 1008e9, 165.2e12),

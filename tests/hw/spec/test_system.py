@@ -67,7 +67,7 @@ def test_small_machine() -> None:
             "{fp32: 1 TFLOP/s}",
             "{fp31: 1 TFLOP/s}",
             "small.yaml:6: engines.core.throughput.fp31: unknown number format 'fp31'; expected one of bf16, bfp4, "
-            "bfp6, bitmod_fp3, bitmod_fp4, bool, dfloat11, fp16, fp32, fp4_e2m1, fp64, fp6_e2m3 and 24 more; "
+            "bfp6, bitmod_fp3, bitmod_fp4, bool, dfloat11, fp16, fp32, fp4_e2m1, fp64, fp6_e2m3 and 26 more; "
             "did you mean 'fp32'?",
         ),
         (

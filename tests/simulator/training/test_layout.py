@@ -107,6 +107,32 @@ def test_micro_batches_divide_the_batch() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
+    tensor=st.sampled_from([1, 2, 4, 8]), pipeline=st.sampled_from([1, 2, 4, 8]), context=st.sampled_from([1, 2, 4]),
+    data=st.integers(1, 4), devices=st.integers(1, 64),
+)  # fmt: skip
+def test_the_smaller_layout_named_works(tensor: int, pipeline: int, context: int, data: int, devices: int) -> None:
+    """Where devices are too few: fewer replicas on those they take, or one degree less on all of them."""
+    layout, machine = Parallel(tensor, pipeline, data, context), _model()
+    try:
+        check_layout(layout, machine, devices=devices)
+    except InfeasibleError as error:
+        assert layout.devices > devices
+        words = str(error.hint)
+        if words.startswith("dp="):
+            fewer = replace(layout, data=int(words.removeprefix("dp=").split()[0]))
+            assert fewer.devices <= devices < replace(fewer, data=fewer.data + 1).devices
+        elif "; " in words:
+            smaller = read_parallel(words.split("; ")[1].removesuffix(" would do"))
+            check_layout(smaller, machine, devices=devices)
+            assert (
+                sum(getattr(smaller, name) != getattr(layout, name) for name in ("tensor", "pipeline", "context")) == 1
+            )
+    except ImpossibleError:
+        assert layout.devices < devices
+
+
+@settings(max_examples=60, deadline=None)
+@given(
     tensor=st.integers(1, 12), pipeline=st.integers(1, 12), data=st.integers(1, 4), layers=st.integers(1, 48),
     heads=st.sampled_from([8, 12, 24, 64, 96]),
 )  # fmt: skip
