@@ -200,14 +200,22 @@ def _run_request(request: Request, system: System | None) -> Run:
 
 
 def run_simulate(
-    request: Request, *, trace_out: Path | None, out: Path | None, as_json: bool, what_ifs: tuple[str, ...] = ()
+    request: Request,
+    *,
+    trace_out: Path | None,
+    out: Path | None,
+    as_json: bool,
+    memory_out: Path | None = None,
+    what_ifs: tuple[str, ...] = (),
 ) -> None:
     """Simulate, write what was asked for, and print the report, with what each of ``what_ifs`` would change."""
     if request.divided:
         from dse.cli.simulate_step import run_step
 
-        run_step(request, trace_out=trace_out, out=out, as_json=as_json, what_ifs=what_ifs)
+        run_step(request, trace_out=trace_out, memory_out=memory_out, out=out, as_json=as_json, what_ifs=what_ifs)
         return
+    if memory_out is not None:
+        raise InputError("--memory-out without a layout", "--parallel or --global-batch too", "--memory-out")
     run, found = _with_what_ifs(request, what_ifs)
     notes = []
     if trace_out is not None:

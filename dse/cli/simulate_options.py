@@ -128,6 +128,10 @@ def simulate(
         typer.Option(metavar="STAGE=FACTOR", help="A stage that takes so many times as long; they count from 0."),
     ] = None,
     trace_out: Annotated[Path | None, typer.Option(help="Write a Chrome trace (opens in Perfetto).")] = None,
+    memory_out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With a layout: draw what devices hold over a training step; .png or .svg."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write a run folder with figures, trace and inputs here.")] = None,
     json: Json = False,
 ) -> None:
@@ -184,4 +188,6 @@ def simulate(
         expert_imbalance=expert_imbalance,
         straggler=tuple(straggler or ()),
     )
-    run_simulate(request, trace_out=trace_out, out=out, as_json=json, what_ifs=tuple(what_ifs or ()))
+    run_simulate(
+        request, trace_out=trace_out, memory_out=memory_out, out=out, as_json=json, what_ifs=tuple(what_ifs or ())
+    )

@@ -8,7 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from dse.cli.output import check_file, print_document, write_text
+from dse.cli.output import check_figure, check_file, print_document, write_figure, write_text
 from dse.cli.simulate import (
     OPTIONS,
     Request,
@@ -29,7 +29,9 @@ from simulator.policies.attention import main_home
 from simulator.policy import Policy
 from simulator.training.fit import Change, lacks, smallest_changes
 from simulator.training.layout import Parallel, read_parallel
-from simulator.training.setup import Setup, check_setup
+from simulator.training.memory_trace import trace_memory
+from simulator.training.pieces import pieces_of
+from simulator.training.setup import Setup, check_setup, lowered
 from simulator.training.step import simulate_step
 from simulator.training.step_result import StepResult
 from workloads.errors import InfeasibleError, InputError, unknown_name
@@ -278,16 +280,44 @@ def change_options(changed: Setup, setup: Setup) -> list[str]:
 # Reports
 
 
+def _draw_memory(run: StepRun, path: Path) -> str:
+    """Draw the first stage's device and the fullest one's over the step; says what an allocator reserves."""
+    from dse.reports.figures.memory_over_time import MemoryPanel, memory_over_time_figure
+
+    pieces, stages = pieces_of(lowered(run.setup)), run.result.run.schedule.stages
+    panels = []
+    for stage in sorted({0, run.result.fullest}):
+        trace = trace_memory(run.setup, pieces, run.result.run, stage)
+        title = f"{run.result.layout}, stage {stage}" if stages > 1 else run.result.layout
+        panels.append(MemoryPanel(title, trace, run.result.memory[stage], trace.cached().reserved_bytes))
+    write_figure(memory_over_time_figure(panels), path)
+    fullest = max(panels, key=lambda panel: panel.memory.total)
+    held, reserved = bytes_text(fullest.trace.peak_bytes), bytes_text(fullest.reserved_bytes)
+    return f"memory: {path} (held at most {held}; a caching allocator reserves {reserved})"
+
+
 def run_step(
-    request: Request, *, trace_out: Path | None, out: Path | None, as_json: bool, what_ifs: tuple[str, ...] = ()
+    request: Request,
+    *,
+    trace_out: Path | None,
+    memory_out: Path | None,
+    out: Path | None,
+    as_json: bool,
+    what_ifs: tuple[str, ...] = (),
 ) -> None:
     """Simulate the step, write what was asked for, and print the report."""
     if what_ifs:
         raise InputError("--what-if of a step over many devices", "it left out", "--what-if")
     if trace_out is not None:
         check_file(trace_out)
+    if memory_out is not None:
+        check_figure(memory_out, "--memory-out")
     run = step_request(request)
+    if memory_out is not None and run.setup.activations is not None:
+        raise InputError("--memory-out of activations that leave", "activations that stay", "--memory-out")
     notes = []
+    if memory_out is not None:
+        notes.append(_draw_memory(run, memory_out))
     if trace_out is not None:
         from dse.reports.step_folder import step_trace
 

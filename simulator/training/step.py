@@ -107,6 +107,8 @@ def simulate_step(
     formats = setup.formats or phase_formats(setup.model, setup.phase)
     peak = max(engine.throughput(formats.compute) for engine in system.engines.values())
     useful = model_flops(setup.model, setup.global_batch, setup.phase.context)
+    mfu = useful / (latency_s * setup.parallel.devices * peak)
+    masked = ["an MFU above 100 %: it counts what attention's mask leaves out, too"] if mfu > 1 else []
     return StepResult(
         model=setup.model.name,
         system=system.name,
@@ -120,7 +122,7 @@ def simulate_step(
         context=setup.phase.context,
         latency_s=latency_s,
         tokens=setup.tokens,
-        mfu=useful / (latency_s * setup.parallel.devices * peak),
+        mfu=mfu,
         time_s=stages.split(latency_s, float(update_s.max())),
         bubble_share=run.bubble_share,
         memory=memories,
@@ -130,7 +132,7 @@ def simulate_step(
         energy_j=step_energy(
             setup, system, pieces, mapped, schedule, boundary_bytes=_boundary_bytes(setup), latency_s=latency_s
         ),
-        notes=tuple(mapped.notes()),
+        notes=(*mapped.notes(), *masked),
         run=run,
     )
 

@@ -229,3 +229,26 @@ def test_a_run_folder_is_the_same_for_the_same_words(tmp_path: Path, capsys: pyt
     assert names == {"inputs.json", "summary.json", "report.txt", "trace.json", "manifest.json"}
     for name in names - {"manifest.json"}:
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
+
+
+def test_memory_is_drawn_over_the_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "memory.svg"
+    assert run([*TRAIN, *LAYOUT, "--global-batch", "8", "--memory-out", str(target)]) == 0
+    assert "a caching allocator reserves" in capsys.readouterr().err
+    assert target.read_text().startswith("<?xml")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "--memory-out: --memory-out without a layout; expected --parallel or --global-batch too"),
+        ([*LAYOUT, "--place", "activations=ddr"], "--memory-out of activations that leave"),
+    ],
+)
+def test_memory_that_is_not_drawn(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, error = refused([*words, "--memory-out", str(tmp_path / "memory.svg")], capsys)
+    assert code == 2
+    assert message in error
+    assert not list(tmp_path.iterdir())
