@@ -14,8 +14,19 @@ from dse.reports.sections import with_part
 
 if TYPE_CHECKING:
     from exploration import Found, Rate
+    from training import Fit
+    from training import Timing as Taken
 
-__all__ = ["HEADING", "Timing", "exploration_text", "line", "write", "write_exploration"]
+__all__ = [
+    "HEADING",
+    "Timing",
+    "exploration_text",
+    "line",
+    "training_text",
+    "write",
+    "write_exploration",
+    "write_training",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +98,22 @@ what the whole space takes. Waves learn from those before them which designs the
 (`dse/explore/promotion.py`); the roofline's fronts alone promote the wrong ones where it does not see what decides.
 
 {found}"""
+
+TRAINING = """# Speed of training steps
+
+CPU seconds on one core, the least of three runs after one that loads compiled code, the search once. Python {python}
+on two shared cores: figures vary by a quarter. Regenerate with `uv run python benchmarks/training.py --report
+reports/performance.md`.
+
+{times}
+Constants of steps are fitted to every third of the published steps of MPT models (`studies/mosaic_fsdp.py`):
+contention, what kernels lose of the time that bytes exchanged beside them take over the fabric, and with it factors on
+the time of matrix products, attention forward and backward (beside what is stated of their software) and all else.
+Alone, contention takes in what the kernels of that time lacked besides; the simulator's 1 lies between the two
+machines' with factors. Errors are means of |simulated / published - 1|, on the steps fitted to and on the others;
+kernels and exchanges are added up here, the study executes them.
+
+{fits}"""
 
 
 def _cells(found: Timing) -> tuple[str, ...]:
@@ -188,6 +215,31 @@ def write_exploration(file: Path, rates: Sequence[Rate], found: Sequence[Found],
     """The exploration's part of the report in ``file``."""
     before = file.read_text(encoding="utf-8") if file.exists() else ""
     file.write_text(with_part(before, exploration_text(rates, found, front)), encoding="utf-8")
+
+
+def training_text(times: Sequence[Taken], fits: Sequence[Fit]) -> str:
+    """The training part of the report."""
+    taken = [(each.what, each.amount, f"{each.cpu_s:.3g}") for each in times]
+    fitted = [
+        (
+            each.architecture, each.what, *(f"{value:.2f}" for value in each.factors.values()),
+            f"{each.contention:.2f}", f"{each.error:.1%} of {each.fitted}",
+            f"{each.held_out_error:.1%} of {each.held_out}",
+        )
+        for each in fits
+    ]  # fmt: skip
+    heading = ("machines", "fitted", "products", "forward", "backward", "others", "contention", "error", "held out")
+    return TRAINING.format(
+        python=platform.python_version(),
+        times=_table(("what", "of", "CPU s"), taken, 2),
+        fits=_table(heading, fitted, 2),
+    )
+
+
+def write_training(file: Path, times: Sequence[Taken], fits: Sequence[Fit]) -> None:
+    """The training part of the report in ``file``."""
+    before = file.read_text(encoding="utf-8") if file.exists() else ""
+    file.write_text(with_part(before, training_text(times, fits)), encoding="utf-8")
 
 
 def _table(heading: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:

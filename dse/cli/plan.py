@@ -1,4 +1,4 @@
-"""``tiercade plan allocate | replay | order | place | swap | layout``: what lies where in memory, and when."""
+"""``tiercade plan allocate | replay | order | place | swap | layout | crossover``: what lies where, and when."""
 
 from __future__ import annotations
 
@@ -232,3 +232,51 @@ def layout(
     code = run_layout(options, as_json=json)
     if code:
         raise typer.Exit(code)
+
+
+@app.command()
+def crossover(
+    model: Annotated[str, typer.Option(help="A name from 'tiercade list models', or a Hugging Face config.json.")],
+    system: Annotated[str, typer.Option(help="A name from 'tiercade list systems', or a YAML file.")],
+    devices: Annotated[int | None, typer.Option(help="Equal devices that divide each layer.")] = None,
+    fidelity: Annotated[str, typer.Option(help="roofline, mapped or kernel.")] = "roofline",
+    context_range: Annotated[str, typer.Option(metavar="A..B", help="Contexts to look through.")] = "1Ki..1Mi",
+    context: Annotated[str, typer.Option(metavar="TOKENS", help="Where drives and the update are asked.")] = "8Ki",
+    batch: Annotated[str, typer.Option(metavar="N,N,...", help="Sequences at once; the first is host memory's.")] = (
+        "1,4,16"
+    ),
+    adam_share: Annotated[
+        float | None, typer.Option(help="Of the host memory's rate, in updates by its processors; without it 0.43.")
+    ] = None,
+    share: Annotated[float, typer.Option(help="Of a step, that an update may take.")] = 0.05,
+    drive_writes: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Rated writes of all drives together: '56 PB'.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change the system: links.host-pcie.bandwidth='64 GB/s'."),
+    ] = None,
+    figure: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw all curves; .png or .svg.")] = None,
+    json: Json = False,
+) -> None:
+    """Find from which context offloading hides, when drives do, and who should update the optimizer's states."""
+    from dse.cli.plan_crossover import CrossoverOptions, run_crossover
+
+    words = tuple(changes or ())
+    run_crossover(
+        CrossoverOptions(
+            model,
+            system,
+            devices,
+            fidelity,
+            context_range,
+            context,
+            batch,
+            adam_share,
+            share,
+            drive_writes,
+            words,
+            figure,
+        ),
+        as_json=json,
+    )

@@ -105,7 +105,8 @@ def _head(found: Searched, setup: Setup, system: str) -> str:
     limit = "" if found.complete else "; the search ended early, and faster ones may exist"
     return (
         f"{setup.model.name}, train, {setup.global_batch:,} sequences of {setup.phase.context:,} tokens on "
-        f"{system}: {found.divided:,} layouts divide, {found.fitting:,} fit, {found.executed:,} executed{limit}\n"
+        f"{system}: {found.divided:,} layouts divide, {found.fitting:,} fit by depths of recomputation, "
+        f"{found.executed:,} executed{limit}\n"
     )
 
 

@@ -12,14 +12,15 @@ from pydantic import ValidationError
 
 from dse.space.parameter import Value
 from dse.space.space import Space, WorkloadSpec
+from dse.space.workload import set_fields
 from hw.spec.load import load_system, override_values
 from hw.spec.system import System
-from workloads.errors import InputError, unknown_name
+from workloads.errors import ImpossibleError, InputError, unknown_name
 from workloads.formats import FormatChoice
 from workloads.models.architecture import Model
 from workloads.models.catalogue import model as catalogue_model
 from workloads.models.stored_formats import stored_formats
-from workloads.phases import Decode, Prefill
+from workloads.phases import Decode, Prefill, Train
 
 __all__ = ["Design", "DesignWorkload", "check_buildable", "design_of", "formats_of", "system_names_of"]
 
@@ -36,8 +37,14 @@ class DesignWorkload:
     formats: FormatChoice
 
     @property
+    def training(self) -> Train:
+        """One micro-batch of a training step."""
+        spec = self.spec
+        return Train(spec.micro_batch, spec.context, spec.checkpoint, spec.loss, spec.checkpoint_every)
+
+    @property
     def phase(self) -> Prefill | Decode:
-        """The step that is simulated; of a served trace there is none."""
+        """The step that is simulated; of a served trace there is none, a training step has `training`."""
         spec = self.spec
         if spec.phase == "prefill":
             return Prefill(spec.batch, spec.context, spec.past)
@@ -75,6 +82,10 @@ def check_buildable(space: Space) -> None:
         try:
             design = design_of(space, space.codec.named(choices))
             system_names_of(design.system, [n for e in space.quantity_expressions.values() for n in e.names])
+            if any(spec.phase == "train" for spec in space.workloads.values()):
+                from dse.evaluate.trained import check_training  # slow to import: other spaces do without
+
+                check_training(space, design)
             return
         except InputError as error:
             first = first or error
@@ -88,14 +99,7 @@ def design_of(space: Space, values: Mapping[str, Value]) -> Design:
     for path, expression in space.set_expressions.items():
         root, _, rest = path.partition(".")
         settings[root][rest] = plain_value(expression.value(values))
-    try:
-        base = base_system(space.base.system)
-    except InputError as error:
-        raise error if error.file else replace(error, field="base.system") from None
-    try:
-        system = override_values(base, settings["system"])
-    except InputError as error:
-        raise replace(error, field=f"sets.system.{error.field}") from None
+    system = _system_with(space.base.system, tuple(settings["system"].items()))
     workloads = {}
     for name, spec in space.workloads.items():
         changes = {p.partition(".")[2]: v for p, v in settings["workloads"].items() if p.partition(".")[0] == name}
@@ -103,34 +107,51 @@ def design_of(space: Space, values: Mapping[str, Value]) -> Design:
     return Design(values, system, workloads)
 
 
+@lru_cache(maxsize=256)
+def _system_with(name: str, settings: tuple[tuple[str, Any], ...]) -> System:
+    """The base with ``settings``: designs that differ in formats and workloads alone have it in common."""
+    try:
+        base = base_system(name)
+    except InputError as error:
+        raise error if error.file else replace(error, field="base.system") from None
+    try:
+        return override_values(base, dict(settings))
+    except InputError as error:
+        raise replace(error, field=f"sets.system.{error.field}") from None
+
+
 def resolved_workload(
     space: Space, name: str, spec: WorkloadSpec, changes: Mapping[str, Any], formats: Mapping[str, Any]
 ) -> DesignWorkload:
     """A workload with ``changes`` of its fields and ``formats`` set."""
-    for field in changes:
-        if field not in WorkloadSpec.model_fields:
-            raise unknown_name("field", field, WorkloadSpec.model_fields, field=f"sets.workloads.{name}")
     try:
-        changed = WorkloadSpec.model_validate({**spec.model_dump(), **changes}) if changes else spec
+        changed = WorkloadSpec.model_validate(set_fields(spec, changes)) if changes else spec
     except ValidationError as error:
         found = error.errors()[0]
         field = ".".join(map(str, found["loc"]))
+        if found["type"] == "input_error":
+            below = ".".join((field, *found["ctx"]["below"])).strip(".")
+            problem, expected = found["ctx"]["problem"], found["ctx"]["expected"]
+            where = f"sets.workloads.{name}.{below}"
+            raise InputError(problem, expected, where, nearest=found["ctx"]["nearest"]) from None
         problem = f"{found.get('input')!r}: {found['msg'].lower()}"
-        raise InputError(problem, field=f"sets.workloads.{name}.{field}") from None
+        kind = ImpossibleError if found["type"] == "int_from_float" and field.startswith("parallel.") else InputError
+        raise kind(problem, field=f"sets.workloads.{name}.{field}") from None
     try:
         model = catalogue_model(changed.model)
     except InputError as error:
         raise replace(error, field=f"workloads.{name}.model") from None
-    return DesignWorkload(changed, model, formats_of(space, model, formats))
+    stored = FormatChoice() if changed.phase == "train" else stored_formats(model)
+    return DesignWorkload(changed, model, formats_of(space, stored, formats))
 
 
-def formats_of(space: Space, model: Model, formats: Mapping[str, Any]) -> FormatChoice:
-    """Formats as the model is stored, changed by the space's base and then by ``formats``."""
+def formats_of(space: Space, stored: FormatChoice, formats: Mapping[str, Any]) -> FormatChoice:
+    """Formats as the model is ``stored`` (or trained), changed by the space's base and then by ``formats``."""
     chosen: dict[str, Any] = {**dict(space.base.formats.items()), **formats}
     if "weights" in chosen and "experts" not in chosen:
         chosen["experts"] = None
     try:
-        return replace(stored_formats(model), **chosen)
+        return replace(stored, **chosen)
     except TypeError:
         known = ("weights", "activations", "kv_cache", "compute", "experts")
         unknown = next(name for name in chosen if name not in known)
@@ -151,10 +172,9 @@ def system_names_of(system: System, names: Any) -> dict[str, float]:
     Raises `InputError` for paths that hold no number.
     """
     found: dict[str, float] = {}
-    plain = system.model_dump(by_alias=True)
-    for name in names:
-        if not name.startswith("system."):
-            continue
+    wanted = [name for name in names if name.startswith("system.")]
+    plain = system.model_dump(by_alias=True) if wanted else {}
+    for name in wanted:
         holder: Any = plain
         for part in name.split(".")[1:]:
             holder = holder.get(part) if isinstance(holder, dict) else None

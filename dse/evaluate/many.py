@@ -3,7 +3,7 @@
 Where all tensors of a design lie in the tier its engines compute in, on one device and without policies, the road's
 latency is the sum of its operations' roofline times. Designs that differ only in numbers of engines and tiers (rates,
 energies, capacities) then need one lowering between them; all other settings split a batch into groups. Designs beyond
-that (tensors elsewhere, several devices, policies, served traces) go down the road itself, one by one.
+that (tensors elsewhere, several devices, policies, served traces, training steps) go down the road itself, one by one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from workloads.models.lower import lower
 from workloads.phases import Decode, Prefill
 from workloads.workload import Op, Workload
 
-__all__ = ["evaluate_many"]
+__all__ = ["evaluate_many", "in_arrays"]
 
 Array = NDArray[Any]
 
@@ -88,10 +88,15 @@ def _listed(engine: Engine, format_name: str, listed: Mapping[str, float] | None
     return engine._computed_as(format_name, engine.throughput_ops_per_s if listed is None else listed)
 
 
+def in_arrays(space: Space) -> bool:
+    """Whether designs of the space can be many at once: others go down the road one by one, all of them."""
+    return not space.base.policy and all(spec.phase in ("prefill", "decode") for spec in space.workloads.values())
+
+
 def evaluate_many(space: Space, ordinals: NDArray[np.int64]) -> Outcomes:
     """The designs of ``ordinals`` at roofline fidelity, in that order; equal to `evaluate_on_road` of them."""
     ordinals = np.asarray(ordinals, dtype=np.int64)
-    if space.base.policy or any(spec.phase == "serve" for spec in space.workloads.values()):
+    if not in_arrays(space):
         return evaluate_on_road(space, ordinals, "roofline")
     choices = space.codec.decode(ordinals)
     columns = _columns(space, choices)
@@ -281,7 +286,9 @@ def _idle_w(system: System, fields: _Fields) -> Any:
     for name, tier in system.tiers.items():
         path = f"tiers.{name}.static_power"
         if path in arrays:
-            total = total + (system.devices // (system.node_devices if tier.shared else 1)) * (arrays[path] - tier.static_power_w)
+            total = total + (system.devices // (system.node_devices if tier.shared else 1)) * (
+                arrays[path] - tier.static_power_w
+            )
     return total
 
 

@@ -18,13 +18,20 @@ from simulator.policies import named_policy
 from simulator.policy import Policy
 from simulator.result import Result
 from simulator.road import simulate
-from workloads.errors import InfeasibleError, InputError
+from workloads.errors import ImpossibleError, InfeasibleError, InputError
 
 __all__ = ["evaluate_on_road", "known_of", "metric_columns", "result_of", "summed", "system_names"]
 
 
 def evaluate_on_road(space: Space, ordinals: NDArray[np.int64], fidelity: str) -> Outcomes:
-    """Each design of ``ordinals`` simulated at ``fidelity``. What cannot be built or does not fit is infeasible."""
+    """Each design of ``ordinals`` simulated at ``fidelity``. What cannot be built or does not fit is infeasible.
+
+    Raises `InputError` for a fidelity at which no workload of its kind is simulated.
+    """
+    if any(spec.phase == "train" for spec in space.workloads.values()):
+        from dse.evaluate.trained import check_fidelity
+
+        check_fidelity(fidelity)
     columns = metric_columns(space)
     count = len(ordinals)
     status = np.full(count, OK, dtype=np.int8)
@@ -52,6 +59,8 @@ def metric_columns(space: Space) -> tuple[str, ...]:
 def _short(error: InputError | InfeasibleError) -> str:
     if isinstance(error, InfeasibleError):
         return "does not fit"
+    if isinstance(error, ImpossibleError):
+        return f"does not divide: {(error.field or '').removeprefix('sets.').removeprefix('workloads.')}"
     return f"cannot be built: {error}"
 
 
@@ -72,7 +81,7 @@ def _one(space: Space, values: Mapping[str, Value], fidelity: str) -> tuple[dict
     per_workload: dict[str, dict[str, float]] = {}
     charged: dict[str, float] = {}
     for name, workload in design.workloads.items():
-        found, bounds = _simulated(space, design, workload, fidelity)
+        found, bounds = _simulated(space, design, name, fidelity)
         per_workload[name] = found
         for part, seconds in bounds.items():
             charged[part] = charged.get(part, 0.0) + workload.spec.weight * seconds
@@ -97,13 +106,16 @@ def known_of(design: Design) -> dict[str, float]:
     }
 
 
-def _simulated(
-    space: Space, design: Design, workload: DesignWorkload, fidelity: str
-) -> tuple[dict[str, float], dict[str, float]]:
+def _simulated(space: Space, design: Design, name: str, fidelity: str) -> tuple[dict[str, float], dict[str, float]]:
+    workload = design.workloads[name]
     if workload.spec.phase == "serve":
         from dse.evaluate.served import served  # the serving engine: other spaces do without
 
         return served(design, workload, fidelity)
+    if workload.spec.phase == "train":
+        from dse.evaluate.trained import trained  # many devices and their pipeline: other spaces do without
+
+        return trained(space, design, name, fidelity)
     result = result_of(space, design, workload, fidelity)
     energy_j = result.total_energy_j
     found = {
@@ -117,7 +129,10 @@ def _simulated(
 
 
 def result_of(space: Space, design: Design, workload: DesignWorkload, fidelity: str) -> Result:
-    """One workload of a design, that is no served trace, under the space's policies."""
+    """One workload of a design, a step of its own, under the space's policies. Raises `InputError` for served traces
+    and divided training steps."""
+    if workload.spec.phase in ("serve", "train"):
+        raise InputError(f"phase {workload.spec.phase}", "prefill or decode", "phase")
     policy = Policy()
     for text in space.base.policy:
         policy = named_policy(policy, design.system, text.format(**design.values))

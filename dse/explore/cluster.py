@@ -56,7 +56,7 @@ class DaskPool:
 
     def run(self, ordinals: NDArray[np.int64], fidelity: str) -> Iterator[Outcomes]:
         dask = self._dask
-        waiting = chunks(ordinals, fidelity)[::-1]
+        waiting = chunks(self._space, ordinals, fidelity)[::-1]
         alone: list[NDArray[np.int64]] = []
         flying: dict[Any, NDArray[np.int64]] = {}
         completed = dask.as_completed(loop=self._client.loop)

@@ -20,7 +20,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dse.evaluate.many import evaluate_many
+from dse.evaluate.many import evaluate_many, in_arrays
 from dse.evaluate.on_road import evaluate_on_road, metric_columns
 from dse.evaluate.outcomes import FAILED, Outcomes
 from dse.space.space import Space
@@ -52,9 +52,9 @@ def evaluate(space: Space, ordinals: NDArray[np.int64], fidelity: str) -> Outcom
     return evaluate_on_road(space, ordinals, fidelity)
 
 
-def chunks(ordinals: NDArray[np.int64], fidelity: str) -> list[NDArray[np.int64]]:
-    """``ordinals`` cut into pieces of work."""
-    size = _CHUNK.get(fidelity, _ROAD_CHUNK)
+def chunks(space: Space, ordinals: NDArray[np.int64], fidelity: str) -> list[NDArray[np.int64]]:
+    """``ordinals`` cut into pieces of work: large ones where many designs are done at once, else a few designs."""
+    size = _CHUNK.get(fidelity, _ROAD_CHUNK) if in_arrays(space) else _ROAD_CHUNK
     return [ordinals[start : start + size] for start in range(0, len(ordinals), size)]
 
 
@@ -65,7 +65,7 @@ class InProcess:
         self._space = space
 
     def run(self, ordinals: NDArray[np.int64], fidelity: str) -> Iterator[Outcomes]:
-        for chunk in chunks(ordinals, fidelity):
+        for chunk in chunks(self._space, ordinals, fidelity):
             yield evaluate(self._space, chunk, fidelity)
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class WorkerPool:
         )
 
     def run(self, ordinals: NDArray[np.int64], fidelity: str) -> Iterator[Outcomes]:
-        waiting = chunks(ordinals, fidelity)[::-1]
+        waiting = chunks(self._space, ordinals, fidelity)[::-1]
         alone: list[NDArray[np.int64]] = []  # designs that were in flight when a worker died
         flying: dict[Future[Outcomes], NDArray[np.int64]] = {}
         deaths: dict[int, int] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import TextIO
 
 from dse.reports.table import print_rows, print_text
@@ -85,7 +86,7 @@ def _figures(result: StepResult) -> dict[str, str]:
 def _stages(result: StepResult) -> list[dict[str, str]]:
     """By stage what a device holds; of many stages the first, the fullest and the last."""
     count = len(result.memory)
-    shown = range(count)
+    shown: Sequence[int] = range(count)
     if count > _MOST_STAGES:
         shown = sorted({*range(3), result.fullest, count - 1})
     capacity = result.capacity_bytes[result.home]

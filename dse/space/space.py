@@ -9,17 +9,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from dse.space.codec import Codec
 from dse.space.expression import Expression, parse_expression
 from dse.space.parameter import Parameter, Value, number_of
+from dse.space.workload import WorkloadSpec, check_path
 from workloads.documents import read_document
 from workloads.errors import InputError, unknown_name
 from workloads.validation import field_error, validate
 
-__all__ = ["MEMORY_METRICS"]
-__all__ += ["DESIGN_METRICS", "METRICS", "SERVING_METRICS", "Base", "Constraint", "Quantity", "Space", "WorkloadSpec"]
+__all__ = ["DESIGN_METRICS", "MEMORY_METRICS", "METRICS", "SERVING_METRICS", "TRAINING_METRICS"]
+__all__ += ["Base", "Constraint", "Quantity", "Space", "WorkloadSpec"]
 __all__ += ["load_space", "space_names"]
 
 FormatField = Literal["weights", "activations", "kv_cache", "compute", "experts"]
@@ -30,6 +31,12 @@ together: latency and energy summed by weight, tokens over that latency, power t
 
 SERVING_METRICS = ("ttft_p50_s", "ttft_p99_s", "tpot_p50_s", "tpot_p99_s")
 """Of workloads that serve a request trace, besides."""
+
+TRAINING_METRICS = ("mfu", "bubble_share")
+"""Of workloads that are training steps, besides: the share of the devices' peak that the model's own FLOPs take, and
+the share of time in which pipeline stages have nothing to do."""
+
+_METRICS_OF = {"serve": (*METRICS, *SERVING_METRICS), "train": (*METRICS, *TRAINING_METRICS)}
 
 DESIGN_METRICS = ("weights_error", "kv_cache_error", "rtl_area_mm2")
 """Known without a simulation: root mean square error over root mean square of standard normal values stored in the
@@ -69,29 +76,6 @@ class Base(_Part):
         return self
 
 
-class WorkloadSpec(_Part):
-    """One workload; ``weight`` is its share in what is summed over workloads.
-
-    ``phase`` prefill or decode is one step of ``batch`` sequences of ``context`` tokens (``past`` of a prompt cached);
-    ``serve`` is the request trace ``requests`` through the serving engine.
-    """
-
-    model: str
-    phase: Literal["prefill", "decode", "serve"] = "decode"
-    batch: PositiveInt = 1
-    context: PositiveInt = 2048
-    past: NonNegativeInt = 0
-    requests: str | None = None
-    weight: PositiveFloat = 1.0
-
-    @model_validator(mode="after")
-    def _requests_for_serving(self) -> WorkloadSpec:
-        if (self.phase == "serve") != (self.requests is not None):
-            expected = "a trace, such as 'azure-code-like:200@2'" if self.phase == "serve" else "phase: serve"
-            raise field_error(InputError(f"phase is {self.phase}", expected, "requests"))
-        return self
-
-
 class Quantity(_Part):
     """Something derived: an expression over parameters, ``system.`` fields, metrics and quantities above it."""
 
@@ -128,7 +112,8 @@ class Constraint(_Part):
 
 class Space(_Part):
     """A space of designs. ``sets`` maps what is set (``system.tiers.hbm.capacity``, ``formats.weights``,
-    ``workloads.decode.batch``) to an expression over parameters; a parameter's name alone may stand for a word."""
+    ``workloads.decode.batch``, ``workloads.step.parallel.tensor``)
+    to an expression over parameters; a parameter's name alone may stand for a word."""
 
     name: str
     description: str = ""
@@ -194,7 +179,7 @@ class Space(_Part):
         of_workloads = [
             f"{name}.{metric}"
             for name, spec in self.workloads.items()
-            for metric in (*METRICS, *(SERVING_METRICS if spec.phase == "serve" else ()))
+            for metric in _METRICS_OF.get(spec.phase, METRICS)
         ]
         return (*METRICS, *of_workloads, *DESIGN_METRICS)
 
@@ -220,8 +205,11 @@ def _check(space: Space) -> None:
         if root not in roots or not rest:
             raise InputError(f"found {path!r}", f"a path below one of {', '.join(roots)}", f"sets.{path}")
         _needs(expression, codec.parameters, f"sets.{path}")
-        if root == "workloads" and rest.split(".")[0] not in space.workloads:
-            raise unknown_name("workload", rest.split(".")[0], space.workloads, field=f"sets.{path}")
+        if root == "workloads":
+            workload, _, below = rest.partition(".")
+            if workload not in space.workloads:
+                raise unknown_name("workload", workload, space.workloads, field=f"sets.{path}")
+            check_path(below, f"sets.{path}")
     known = [*codec.parameters, *space.metric_names]
     for name, expression in _parsed("quantities", ((n, q.value) for n, q in space.quantities.items())):
         if name in known:

@@ -4,7 +4,7 @@
 
 All degrees that divide the devices are tried with every micro-batch, chunk and depth of recomputation, and with the
 least of ZeRO that makes them fit: a further stage exchanges more and computes no less. A layout is executed only where
-its bound, the kernels of its busiest stage for all micro-batches, is not above the slowest of the best so far.
+its bound, its passes without what travels beside them, is not above the slowest of the best so far.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Searched:
-    """The fastest first; how many layouts divide, fit, and were executed; ``complete`` where none that was left out
-    could be faster."""
+    """The fastest first; how many layouts divide, with how many depths of recomputation they fit, and how many of these
+    were executed; ``complete`` where none that was left out could be faster."""
 
     best: tuple[Ranked, ...]
     divided: int
@@ -204,14 +204,14 @@ def _least_zero(setup: Setup, system: System, pieces: Pieces, lacks: list[tuple[
 
 
 def _bound_s(setup: Setup, prepared: Prepared) -> float:
-    """The kernels of the stage that has most, one micro-batch after the other."""
-    parallel, pieces, costs = setup.parallel, prepared.pieces, prepared.costs
-    most = 0.0
-    for stage in range(parallel.pipeline):
-        held = [
-            piece
-            for chunk in range(parallel.chunks)
-            for piece in pieces.of_stage(parallel.pipeline, parallel.chunks, chunk * parallel.pipeline + stage)
-        ]
-        most = max(most, sum(costs[p.name].forward.kernels_s + costs[p.name].backward.kernels_s for p in held))
-    return setup.micro_batches * most
+    """A stage does all its passes one after the other, the first when the micro-batch has come through the stages
+    before it, and after its last backward the micro-batch goes back through them."""
+    parallel, costs = setup.parallel, prepared.costs
+    passes = []  # of each position of the model, both ways
+    for position in range(parallel.pipeline * parallel.chunks):
+        held = prepared.pieces.of_stage(parallel.pipeline, parallel.chunks, position)
+        passes.append(sum(costs[p.name].forward.span_s + costs[p.name].backward.span_s for p in held))
+    return max(
+        sum(passes[:stage]) + setup.micro_batches * sum(passes[stage :: parallel.pipeline])
+        for stage in range(parallel.pipeline)
+    )

@@ -32,8 +32,8 @@ CONTENTION = 1.0
 """Of the time that bytes exchanged beside kernels take over the fabric, what the kernels lose: the exchange takes
 processors and memory ports from them, as long as the bytes take within a node whatever the network's rate. Fitted to
 every third of 148 steps of MPT models on A100 and H100 (mosaicml/llm-foundry at 061f2c7,
-studies/published/mosaic_fsdp.py), A100 alone 1.2 to 1.4, H100 alone 0.5 to 0.6; `benchmarks/training.py` fits it again
-and shows the error on the others."""
+studies/published/mosaic_fsdp.py) with factors of kernels beside it, between A100's 1.3 and H100's 0.5;
+`benchmarks/training.py` fits it again and shows the error on the others."""
 
 _MOST_DEVICES = 1 << 20
 """Groups of them are looked at device by device."""

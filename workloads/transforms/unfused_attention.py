@@ -32,6 +32,7 @@ def unfused_attention(workload: Workload, *, dropout: bool = True) -> Workload:
     """
     if not isinstance(workload.phase, Train):
         raise InputError(f"training kernels of attention in {workload.phase.name}", expected="train", field="phase")
+
     def edit(layer: Layer) -> Layer:
         names = [op.name for op in layer.ops if op.cascade.name in (_FORWARD, _BACKWARD)]
         for name in names:

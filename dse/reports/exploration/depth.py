@@ -24,7 +24,10 @@ from dse.space.space import Space
 from simulator.result import Result
 from workloads.errors import InfeasibleError, InputError
 
-__all__ = ["MOST_DRAWN", "DesignInDepth", "can_be_drawn", "chosen_designs", "in_depth", "spread"]
+__all__ = ["DRAWN", "MOST_DRAWN", "DesignInDepth", "can_be_drawn", "chosen_designs", "in_depth", "spread"]
+
+DRAWN = ("prefill", "decode")
+"""Phases that are one step on the road."""
 
 MOST_DRAWN = 12
 _FEW = 16
@@ -46,8 +49,8 @@ class DesignInDepth:
 
 
 def can_be_drawn(space: Space) -> bool:
-    """Whether a workload of the space is one step, not a served trace."""
-    return any(spec.phase != "serve" for spec in space.workloads.values())
+    """Whether a workload of the space is one step on the road, not a served trace or a training step."""
+    return any(spec.phase in DRAWN for spec in space.workloads.values())
 
 
 def chosen_designs(run: ExploredRun, most: int = MOST_DRAWN, picks: Sequence[int] = ()) -> list[int]:
@@ -117,7 +120,7 @@ def _one(run: ExploredRun, ordinal: int) -> DesignInDepth:
     results = {
         name: result_of(space, design, workload, stage.fidelity)
         for name, workload in design.workloads.items()
-        if workload.spec.phase != "serve"
+        if workload.spec.phase in DRAWN
     }
     place = int(np.flatnonzero(stage.outcomes.ordinals == ordinal)[0])
     metrics = {name: float(values[place]) for name, values in stage.outcomes.metrics.items()}

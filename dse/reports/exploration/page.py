@@ -10,7 +10,7 @@ from html import escape
 from importlib.resources import files
 
 from dse.reports.exploration.data import bottlenecks, compact_json, page_data, sensitivities
-from dse.reports.exploration.depth import DesignInDepth
+from dse.reports.exploration.depth import DRAWN, DesignInDepth
 from dse.reports.exploration.depth_data import depth_data
 from dse.reports.exploration.labels import metric_label
 from dse.reports.exploration.run import ExploredRun
@@ -124,8 +124,8 @@ def _depth(run: ExploredRun, designs: Sequence[DesignInDepth]) -> str:
             "that lies farthest from those chosen)"
         )
     said += f" and {len(designs) - chosen:,} picked" if len(designs) > chosen else ""
-    served = [name for name, spec in run.space.workloads.items() if spec.phase == "serve"]
-    left_out = f" Served traces are not drawn: {', '.join(served)}." if served else ""
+    others = [name for name, spec in run.space.workloads.items() if spec.phase not in DRAWN]
+    left_out = f" Served traces and training steps are not drawn: {', '.join(others)}." if others else ""
     return f"""<section id="depth">
 <div class="controls"><h2>A design in depth</h2>
 <label>design A <select id="depth-design"></select></label>

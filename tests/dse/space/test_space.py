@@ -77,3 +77,59 @@ def test_a_copy_with_other_fields_has_another_fingerprint(tmp_path: Path) -> Non
     assert copied.codec.size == 3  # bf16, and int4 with two groups
     assert (found.fingerprint, found.codec.size) == before
     assert found.model_copy().fingerprint == before[0]
+
+
+TRAINING = """\
+name: training
+base: {system: h100-sxm}
+workloads:
+  step: {model: llama-3.2-1b, phase: train, context: 2048, global_batch: 32, parallel: {data: 8}}
+parameters:
+  zero: {choices: [0, 1]}
+sets:
+  system.devices: 8
+  workloads.step.parallel.zero: zero
+objectives: {step.mfu: maximise}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field", "line", "nearest"),
+    [
+        ("parallel.zero:", "parallel.zeor:", "sets.workloads.step.parallel.zeor", 7, "zero"),
+        ("parallel.zero:", "micro_bach:", "sets.workloads.step.micro_bach", 7, "micro_batch"),
+        ("parallel.zero:", "parallel:", "sets.workloads.step.parallel", 7, None),
+        ("parallel.zero:", "micro_batch.zero:", "sets.workloads.step.micro_batch.zero", 7, None),
+        ("step.parallel.zero:", "stop.parallel.zero:", "sets.workloads.stop.parallel.zero", 7, "step"),
+        ("global_batch: 32", "global_bach: 32", "workloads.step.global_bach", 4, "global_batch"),
+        (", global_batch: 32", "", "workloads.step.global_batch", 4, None),
+        ("global_batch: 32", "global_batch: 32, batch: 2", "workloads.step.batch", 4, None),
+        ("global_batch: 32", "global_batch: 32, requests: azure", "workloads.step.requests", 4, None),
+        ("phase: train", "phase: trian", "workloads.step.phase", 4, "train"),
+        ("phase: train", "phase: decode", "workloads.step.global_batch", 4, None),
+        ("{data: 8}", "{dat: 8}", "workloads.step.parallel.dat", 4, "data"),
+        ("{data: 8}", "{zero: 4}", "workloads.step.parallel.zero", 4, None),
+        ("global_batch: 32", "global_batch: 32, schedule: 1f2b", "workloads.step.schedule", 4, "1f1b"),
+        ("batch: 32", "batch: 32, place: {optimiser: ddr}", "workloads.step.place.optimiser", 4, "optimizer"),
+        ("step.mfu", "step.mfo", "objectives.step.mfo", None, "step.mfu"),
+    ],
+)  # fmt: skip
+def test_broken_training_workloads_are_said(
+    tmp_path: Path, old: str, new: str, field: str, line: int | None, nearest: str | None
+) -> None:
+    assert space(tmp_path, TRAINING).metric_names[5:12] == (
+        "step.latency_s", "step.tokens_per_s", "step.energy_j", "step.power_w", "step.peak_bytes", "step.mfu",
+        "step.bubble_share",
+    )  # fmt: skip
+    with pytest.raises(InputError) as caught:
+        space(tmp_path, TRAINING.replace(old, new, 1))
+    assert (caught.value.field, caught.value.nearest) == (field, nearest)
+    assert caught.value.file is not None
+    if line is not None:
+        assert caught.value.line == line
+
+
+def test_layouts_belong_to_training_alone(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        space(tmp_path, SPACE.replace("context: 4096", "context: 4096, parallel: {tensor: 2}"))
+    assert (caught.value.field, caught.value.line) == ("workloads.decode.parallel", 4)
