@@ -17,13 +17,13 @@ from dse.reports.figures.memory_over_time import MemoryPanel, memory_over_time_f
 from dse.reports.figures.style import svg_bytes
 from hw.spec.load import load_system, override
 from hw.spec.system import System
-from simulator.training.crossover_curves import Answers, Question, Way, crossovers
-from simulator.training.layout import read_parallel
-from simulator.training.memory_trace import trace_memory
-from simulator.training.search import Searched, best_layouts
-from simulator.training.setup import Setup
-from simulator.training.step import prepare_step, simulate_step
-from simulator.training.update_crossovers import HOST_ADAM_SHARE
+from simulator.training.layouts.search import Searched, best_layouts
+from simulator.training.offload.crossover_curves import Answers, Question, Way, crossovers
+from simulator.training.offload.update_crossovers import HOST_ADAM_SHARE
+from simulator.training.step.layout import read_parallel
+from simulator.training.step.memory_trace import trace_memory
+from simulator.training.step.setup import Setup
+from simulator.training.step.simulate import prepare_step, simulate_step
 from workloads.models.catalogue import model
 from workloads.models.counts import parameters
 from workloads.models.flops import model_flops
@@ -224,7 +224,7 @@ def _memory(panels: list[MemoryPanel]) -> Iterable[str]:
     yield """\
 ## Memory over time
 
-What a device asks its allocator for, operation by operation (`simulator/training/memory_trace.py`), beside the
+What a device asks its allocator for, operation by operation (`simulator/training/step/memory_trace.py`), beside the
 inventory by which layouts are said to fit, and what a caching allocator with PyTorch's rules reserves. The inventory
 adds peaks that need not coincide and knows no fragmentation.
 

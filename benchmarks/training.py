@@ -22,13 +22,13 @@ from scipy.optimize import minimize
 
 from hw.spec.load import load_system, override
 from simulator.interconnect.groups import fabric_rate
-from simulator.training.exchange import piece_exchanges
-from simulator.training.layout import Parallel, read_parallel
-from simulator.training.pipeline import run_pipeline, stage_times
-from simulator.training.schedules import make_schedule
-from simulator.training.search import best_layouts
-from simulator.training.setup import Setup
-from simulator.training.step import simulate_step
+from simulator.training.layouts.search import best_layouts
+from simulator.training.pipeline.execution import run_pipeline, stage_times
+from simulator.training.pipeline.schedules import make_schedule
+from simulator.training.step.exchange import piece_exchanges
+from simulator.training.step.layout import Parallel, read_parallel
+from simulator.training.step.setup import Setup
+from simulator.training.step.simulate import simulate_step
 from studies.mosaic_fsdp import STUDY, kernel_class, prepared_of, setup_of, stated_factors
 from studies.published.mosaic_fsdp import CALIBRATES, ROWS
 from workloads.models.catalogue import model

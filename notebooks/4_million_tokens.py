@@ -28,7 +28,7 @@ from mappers.planner.swap.bilevel import flat_plan, flat_problem
 from mappers.planner.swap.curve import contexts_to
 from mappers.planner.swap.gpt_models import gpt_model
 from mappers.planner.swap.step_ops import step_requests
-from simulator.training import replay_step
+from simulator.training.offload.replay import replay_step
 
 system = override(load_system("a100-80gb-sxm"), ["devices=8", "fabric.bandwidth=200 GB/s"])  # as an A800's
 gpt, machine = gpt_model("gpt-7b"), machine_of(system, KERNELS["attained"])

@@ -20,12 +20,12 @@ import matplotlib.pyplot as plt
 from dse.reports.figures import DOUBLE_WIDTH_IN
 from dse.reports.figures.style import INK, KIND_COLOURS, MUTED, paper_style
 from hw.spec.load import load_system, override
-from simulator.training.crossover_curves import Question, Way, crossovers
-from simulator.training.fit import lacks, smallest_changes
-from simulator.training.layout import read_parallel
-from simulator.training.search import best_layouts
-from simulator.training.setup import Setup
-from simulator.training.step import simulate_step
+from simulator.training.layouts.fit import lacks, smallest_changes
+from simulator.training.layouts.search import best_layouts
+from simulator.training.offload.crossover_curves import Question, Way, crossovers
+from simulator.training.step.layout import read_parallel
+from simulator.training.step.setup import Setup
+from simulator.training.step.simulate import simulate_step
 from workloads.models.catalogue import model
 from workloads.models.counts import parameters
 from workloads.phases import Train

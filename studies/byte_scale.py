@@ -1,10 +1,10 @@
 """ByteScale: data and context parallelism in one, so that each sequence takes as many ranks as it needs.
 
-Batches drawn from the paper's two corpora are dealt to ranks by the plans of `simulator.training.length_balance`, with
-costs of a token, a pair and a hop off the lowered model at kernel fidelity. The paper hides its cluster; the GPU is
-taken as an A100 because figure 18a's layers run at half that one's peak, and the rate between ranks is the one that
-figure 18a measures. Metrics called ``_profile`` take that figure's times of a layer instead. Gradients are exchanged
-once a step in every plan alike and left out.
+Batches drawn from the paper's two corpora are dealt to ranks by the plans of
+`simulator.training.sequences.length_balance`, with costs of a token, a pair and a hop off the lowered model at kernel
+fidelity. The paper hides its cluster; the GPU is taken as an A100 because figure 18a's layers run at half that one's
+peak, and the rate between ranks is the one that figure 18a measures. Metrics called ``_profile`` take that figure's
+times of a layer instead. Gradients are exchanged once a step in every plan alike and left out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hw.spec.load import load_system, override_values
 from hw.spec.system import System
-from simulator.training.length_balance import (
+from simulator.training.sequences.length_balance import (
     LengthCosts,
     Plan,
     Unit,
@@ -27,8 +27,8 @@ from simulator.training.length_balance import (
     mean_s,
     static_units,
 )
-from simulator.training.length_costs import length_costs
-from simulator.training.setup import CONTENTION
+from simulator.training.sequences.length_costs import length_costs
+from simulator.training.step.setup import CONTENTION
 from studies.frame.constants import derived, fitted, of_machine, stated, synthetic
 from studies.frame.study import Config, Key, Metric, Miss, Published, Study, Value
 from workloads.models.architecture import Attention, Block, FeedForward, Model

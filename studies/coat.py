@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cache
 
 from hw.spec.load import load_system
-from simulator.training.layer_times import layer_times
+from simulator.training.offload.layer_times import layer_times
 from studies.frame.constants import derived, fitted, of_machine, stated, synthetic
 from studies.frame.study import Config, Key, Metric, Miss, Published, Study
 from studies.published.coat import LAYER, MEMORY, UNITS
@@ -21,9 +21,9 @@ from workloads.models.catalogue import model
 from workloads.models.lower import lower
 from workloads.models.stored_formats import stored_formats
 from workloads.phases import Train
-from workloads.transforms.training_formats import fp8_training, kept_formats, kept_in_fp8, training_formats
-from workloads.transforms.training_sparsity import keeping_also
-from workloads.transforms.unfused import MOVED, unfused
+from workloads.transforms.training.formats import fp8_training, kept_formats, kept_in_fp8, training_formats
+from workloads.transforms.training.sparsity import keeping_also
+from workloads.transforms.training.unfused import MOVED, unfused
 from workloads.workload import Workload
 
 __all__ = ["STUDY"]
@@ -52,7 +52,9 @@ CONSTANTS = {
     "capacity": of_machine("h100-sxm", "tiers.hbm.capacity"),
     "peak": of_machine("h100-sxm", "engines.tensor.throughput"),
     "bandwidth": of_machine("h100-sxm", "tiers.hbm.read_bandwidth"),
-    "eager": derived(None, "", "workloads/transforms/unfused.py: kernels of transformers' norms, rotary, activation"),
+    "eager": derived(
+        None, "", "workloads/transforms/training/unfused.py: kernels of transformers' norms, rotary, activation"
+    ),
     "kernels": fitted(None, "", "kernels' constants, to measured GEMMs and row kernels of others: reports/accuracy.md"),
 }
 _REST = (

@@ -14,9 +14,9 @@ from functools import cache
 from hw.spec.load import load_system, override
 from mappers.planner.swap import KERNELS, Machine, machine_of
 from mappers.planner.swap.optimizer_stride import HOST_UPDATE_BYTES, UpdateRates
-from simulator.training.eager_layers import pass_seconds
-from simulator.training.optimizer_update import IterationWork, UpdateWork, replay_iteration, update_s
-from simulator.training.state_tensors import parameter_tensors, zero_subgroups
+from simulator.training.host.eager_layers import pass_seconds
+from simulator.training.host.optimizer_update import IterationWork, UpdateWork, replay_iteration, update_s
+from simulator.training.host.state_tensors import parameter_tensors, zero_subgroups
 from studies.frame.constants import derived, fitted, of_machine, stated
 from studies.frame.study import Config, Key, Metric, Miss, Study
 from studies.published.deep_optimizer_states import PUBLISHED

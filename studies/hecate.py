@@ -1,7 +1,7 @@
 """Hecate: experts fully sharded over all devices, hot ones brought to every device anew in each iteration.
 
 The layers' other work, of which transfers hide behind, is that of the lowered training step on the machine; loads are
-synthetic, as no gating trace is published; rules of all systems are those of `simulator.training.expert_systems`.
+synthetic, as no gating trace is published; rules of all systems are those of `simulator.training.experts.systems`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from hw.spec.load import load_system, override_values
 from hw.spec.system import System
 from mappers.roofline import roofline_workload
-from simulator.training.expert_balance import Cluster, Gather, LayerCosts, cluster_of, gather_of
-from simulator.training.expert_systems import SYSTEMS, Rules, SystemTimes, run_system
+from simulator.training.experts.balance import Cluster, Gather, LayerCosts, cluster_of, gather_of
+from simulator.training.experts.systems import SYSTEMS, Rules, SystemTimes, run_system
 from studies.frame.constants import derived, fitted, of_machine, stated, synthetic
 from studies.frame.study import Config, Key, Metric, Miss, Study
 from studies.published.hecate import PUBLISHED

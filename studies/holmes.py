@@ -14,10 +14,10 @@ from functools import cache
 from hw.spec.load import load_system, override_values
 from hw.spec.network import Island, Network
 from hw.spec.system import System
-from simulator.training.layout import Parallel
-from simulator.training.setup import CONTENTION, Setup
-from simulator.training.step import simulate_step
-from simulator.training.step_result import StepResult
+from simulator.training.step.layout import Parallel
+from simulator.training.step.result import StepResult
+from simulator.training.step.setup import CONTENTION, Setup
+from simulator.training.step.simulate import simulate_step
 from studies.frame.constants import derived, fitted, of_machine, stated, synthetic
 from studies.frame.study import Config, Key, Metric, Published, Study
 from workloads.models.architecture import Attention, Block, FeedForward, Model

@@ -1,9 +1,10 @@
 """LASP-2: linear attention over sequences of millions of tokens, each device with a chunk, states gathered once.
 
 A training step of Linear-Llama3-1B runs on the step simulator: every device has its chunk of the sequence, as a data
-parallel replica does whose attention exchanges states (`workloads.transforms.linear_attention`). LASP-1 hands states
-from device to device (`simulator.training.relay`), Ring Attention computes scores as softmax attention does, keys and
-values passing by: the paper says that its baselines do without the right product.
+parallel replica does whose attention exchanges states (`workloads.transforms.training.linear_attention`). LASP-1 hands
+states
+from device to device (`simulator.training.sequences.relay`), Ring Attention computes scores as softmax attention does,
+keys and values passing by: the paper says that its baselines do without the right product.
 
 What a step takes however short the sequence, 1.5 s, is no work of the GPUs: one constant, fitted to the table's row of
 2,048 tokens on 64 GPUs. Memory rests on stated numbers alone.
@@ -22,11 +23,11 @@ from hw.spec.load import load_system, override_values
 from hw.spec.system import System
 from mappers.map_workload import map_workload
 from simulator.interconnect.groups import send_time
-from simulator.training.layout import Parallel
-from simulator.training.relay import RelayPass, relay_finish_s
-from simulator.training.setup import CONTENTION, Setup, lowered
-from simulator.training.step import simulate_step
-from simulator.training.step_result import StepResult
+from simulator.training.sequences.relay import RelayPass, relay_finish_s
+from simulator.training.step.layout import Parallel
+from simulator.training.step.result import StepResult
+from simulator.training.step.setup import CONTENTION, Setup, lowered
+from simulator.training.step.simulate import simulate_step
 from studies.frame.constants import derived, fitted, of_machine, stated
 from studies.frame.study import Config, Key, Metric, Miss, Study
 from studies.published.lasp_2 import PUBLISHED, SPEED
@@ -34,7 +35,7 @@ from workloads.errors import InputError
 from workloads.formats import storage_format
 from workloads.models.architecture import Attention, Block, FeedForward, Model
 from workloads.phases import Train
-from workloads.transforms.linear_attention import CHUNK, linear_attention
+from workloads.transforms.training.linear_attention import CHUNK, linear_attention
 from workloads.workload import Collective, Layer, Op, Workload
 
 __all__ = ["STUDY"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import cache
 
 from hw.spec.load import load_system
-from simulator.training.layer_times import layer_times
+from simulator.training.offload.layer_times import layer_times
 from studies.frame.constants import derived, fitted, of_machine, stated
 from studies.frame.study import Config, Key, Metric, Miss, Published, Study
 from studies.published.lemo import CHECKPOINTED_MS, PEAK_MIB, STEP_MS
@@ -19,8 +19,8 @@ from workloads.models.catalogue import model
 from workloads.models.lower import lower
 from workloads.models.stored_formats import stored_formats
 from workloads.phases import Train
-from workloads.transforms.training_sparsity import keeping_also, kept_tokens, low_rank_adapters, top_k_channels
-from workloads.transforms.unfused import unfused
+from workloads.transforms.training.sparsity import keeping_also, kept_tokens, low_rank_adapters, top_k_channels
+from workloads.transforms.training.unfused import unfused
 from workloads.workload import Workload
 
 __all__ = ["STUDY"]
@@ -43,7 +43,9 @@ CONSTANTS = {
     "loss": derived((4, 4, 8), "B", "log-softmax; logits in fp32 beside it; both gradients, for each token and class"),
     "segment": stated((2048, 10), "", f"{_CODE}: LeMo's loss in parts of 2,048 tokens; bf16 logits, two fp32 tensors"),
     "predictor": stated(65.7 * _MIB, "B", f"{_CODE}, logs: what LeMo holds before a step beside LoRA"),
-    "eager": derived(None, "", "workloads/transforms/unfused.py: kernels of transformers' norms, rotary, activation"),
+    "eager": derived(
+        None, "", "workloads/transforms/training/unfused.py: kernels of transformers' norms, rotary, activation"
+    ),
     "learnt": derived(12, "B", "adapters and both moments in fp32"),
     "peak": of_machine("a100-80gb-sxm", "engines.tensor.throughput"),
     "bandwidth": of_machine("a100-80gb-sxm", "tiers.hbm.read_bandwidth"),

@@ -1,9 +1,9 @@
 """Megatron-LM: GPT models over tensor and pipeline devices, sequence parallelism, selective recomputation.
 
 Attention was no single kernel then: its scores, what softmax and dropout make of them and the mask are written, and
-kept unless recomputed (`workloads.transforms.unfused_attention`); residual sums with dropout are kernels beside the
-norms. The step is the simulator's at kernel fidelity. ``iteration`` counts what kernels lose beside exchanges, a
-constant fitted to another framework's runs; ``iteration_alone`` does not.
+kept unless recomputed (`workloads.transforms.training.unfused_attention`); residual sums with dropout are kernels
+beside the norms. The step is the simulator's at kernel fidelity. ``iteration`` counts what kernels lose beside
+exchanges, a constant fitted to another framework's runs; ``iteration_alone`` does not.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from functools import cache
 from hw.spec.load import load_system, override
 from hw.spec.system import System
 from simulator.interconnect.groups import Group, fabric_rate, group_time
-from simulator.training.costs import PassCost
-from simulator.training.layout import Parallel
-from simulator.training.pieces import pieces_of
-from simulator.training.setup import CONTENTION, Setup, lowered
-from simulator.training.step import Prepared, prepare_step, simulate_step
-from simulator.training.step_result import StepResult
+from simulator.training.step.costs import PassCost
+from simulator.training.step.layout import Parallel
+from simulator.training.step.pieces import pieces_of
+from simulator.training.step.result import StepResult
+from simulator.training.step.setup import CONTENTION, Setup, lowered
+from simulator.training.step.simulate import Prepared, prepare_step, simulate_step
 from studies.frame.constants import derived, fitted, of_machine, stated
 from studies.frame.study import Config, Key, Metric, Miss, Study
 from studies.published.megatron_lm import MODELS, PUBLISHED
 from workloads.models.architecture import Attention, Block, FeedForward, Model
 from workloads.phases import Train
-from workloads.transforms.eager import eager
-from workloads.transforms.sums_apart import sums_apart
-from workloads.transforms.unfused_attention import unfused_attention
+from workloads.transforms.training.eager import eager
+from workloads.transforms.training.sums_apart import sums_apart
+from workloads.transforms.training.unfused_attention import unfused_attention
 from workloads.workload import Workload
 
 __all__ = ["STUDY"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mappers.planner.allocation.pinned import Rounding
-from simulator.training.host_inventory import HostInventory, HostRules, HostStep, host_inventory
+from simulator.training.host.host_inventory import HostInventory, HostRules, HostStep, host_inventory
 from studies.frame.constants import derived, fitted, stated
 from studies.frame.limits import largest
 from studies.frame.study import Config, Key, Metric, Published, Study

@@ -19,7 +19,7 @@ from mappers.planner.swap import KERNELS, POLICIES, PlannedStep, machine_of, pla
 from mappers.planner.swap.gpt_models import GPT_MODELS, gpt_model
 from mappers.planner.swap.layer_graph import LayerOp
 from mappers.planner.swap.step_ops import StepOps, step_requests
-from simulator.training import replay_step
+from simulator.training.offload.replay import replay_step
 from studies.frame.constants import derived, of_machine, stated
 from studies.frame.study import Config, Key, Metric, Miss, Published, Study
 from workloads.errors import InputError

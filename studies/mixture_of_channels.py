@@ -11,7 +11,7 @@ from functools import cache
 
 from hw.spec.load import load_system
 from mappers.map_workload import map_workload
-from simulator.training.layer_times import layer_times
+from simulator.training.offload.layer_times import layer_times
 from studies.frame.constants import derived, fitted, of_machine, stated
 from studies.frame.study import Config, Key, Metric, Miss, Published, Study
 from workloads.formats import FormatChoice
@@ -19,8 +19,8 @@ from workloads.models.architecture import Attention, Block, FeedForward, Model
 from workloads.models.catalogue import model
 from workloads.models.lower import lower
 from workloads.phases import Train
-from workloads.transforms.training_sparsity import keeping_also, top_k_channels
-from workloads.transforms.unfused import unfused
+from workloads.transforms.training.sparsity import keeping_also, top_k_channels
+from workloads.transforms.training.unfused import unfused
 from workloads.workload import Workload
 
 __all__ = ["STUDY"]
@@ -45,7 +45,9 @@ CONSTANTS = {
     "batch": stated((256, 256, 128, 64), "", f"{_CODE}, results/memory.md: sequences of 256 tokens, by preset"),
     "peak": of_machine("a100-80gb-sxm", "engines.tensor.throughput"),
     "bandwidth": of_machine("a100-80gb-sxm", "tiers.hbm.read_bandwidth"),
-    "eager": derived(None, "", "workloads/transforms/unfused.py: kernels of transformers' norms, rotary, activation"),
+    "eager": derived(
+        None, "", "workloads/transforms/training/unfused.py: kernels of transformers' norms, rotary, activation"
+    ),
     "kernels": fitted(None, "", "kernels' constants, to measured GEMMs and row kernels of others: reports/accuracy.md"),
 }
 _MODELS = (

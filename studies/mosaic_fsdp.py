@@ -14,19 +14,19 @@ from functools import cache
 from hw.spec.load import load_system, override
 from hw.spec.system import System
 from mappers.mapped import MappedOp
-from simulator.training.layout import Parallel
-from simulator.training.scaled import scaled
-from simulator.training.setup import CONTENTION, Setup
-from simulator.training.step import Prepared, prepare_step, simulate_step
-from simulator.training.step_result import StepResult
+from simulator.training.step.layout import Parallel
+from simulator.training.step.result import StepResult
+from simulator.training.step.scaled import scaled
+from simulator.training.step.setup import CONTENTION, Setup
+from simulator.training.step.simulate import Prepared, prepare_step, simulate_step
 from studies.frame.constants import derived, fitted, of_machine, stated
 from studies.frame.study import Config, Key, Metric, Miss, Study
 from studies.published.mosaic_fsdp import PUBLISHED, ROWS
 from workloads.models.architecture import Attention, Block, FeedForward, Model
 from workloads.phases import Train
-from workloads.transforms.eager import eager
-from workloads.transforms.fsdp_kernels import flat_gradients, update_apart
-from workloads.transforms.sums_apart import sums_apart
+from workloads.transforms.training.eager import eager
+from workloads.transforms.training.fsdp_kernels import flat_gradients, update_apart
+from workloads.transforms.training.sums_apart import sums_apart
 from workloads.workload import Workload
 
 __all__ = ["FACTORS", "STUDY", "kernel_class", "prepared_of", "setup_of", "stated_factors"]

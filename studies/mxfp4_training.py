@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import cache
 
 from hw.spec.load import load_system
-from simulator.training.layer_times import layer_times
+from simulator.training.offload.layer_times import layer_times
 from studies.frame.constants import derived, fitted, of_machine, stated, synthetic
 from studies.frame.study import Config, Key, Metric, Published, Study
 from workloads.models.architecture import Attention, Block, FeedForward, Model
@@ -18,7 +18,7 @@ from workloads.models.catalogue import model
 from workloads.models.lower import lower
 from workloads.models.stored_formats import stored_formats
 from workloads.phases import Train
-from workloads.transforms.training_formats import CASTS, PRODUCTS, direction, training_formats
+from workloads.transforms.training.formats import CASTS, PRODUCTS, direction, training_formats
 from workloads.workload import Workload
 
 __all__ = ["STUDY", "gpt"]

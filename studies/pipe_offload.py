@@ -1,6 +1,6 @@
 """PipeOffload: activations of a pipeline sent to the host, most or all of them, in schedules that make it worth more.
 
-Schedules, their execution and what stages hold are `simulator.training.schedules`, ``pipeline`` and
+Schedules, their execution and what stages hold are `simulator.training.pipeline.schedules`, ``pipeline`` and
 ``pipeline_memory``. A layer's time is had from the rate and the count of operations that the authors' own criterion
 states (``k``), or from our kernels and the lowered step's kept activations (``k_kernels``, and all that compares with
 tensor parallelism, which the criterion does not know).
@@ -19,17 +19,24 @@ from hw.spec.load import load_system, override_values
 from hw.spec.system import System
 from mappers.map_workload import map_workload
 from simulator.interconnect.links import nvlink
-from simulator.training.activation_step import activation_step
-from simulator.training.crossovers import context_where_offload_hides
-from simulator.training.pipeline import Activations, Offload, PipelineRun, StageTimes, run_pipeline, stage_times
-from simulator.training.pipeline_links import stage_links
-from simulator.training.pipeline_memory import (
+from simulator.training.offload.activation_step import activation_step
+from simulator.training.offload.crossovers import context_where_offload_hides
+from simulator.training.pipeline.execution import (
+    Activations,
+    Offload,
+    PipelineRun,
+    StageTimes,
+    run_pipeline,
+    stage_times,
+)
+from simulator.training.pipeline.links import stage_links
+from simulator.training.pipeline.memory import (
     longest_offload,
     offload_ratio,
     peak_activation_bytes,
     selective_offload,
 )
-from simulator.training.schedules import make_schedule
+from simulator.training.pipeline.schedules import make_schedule
 from studies.frame.constants import derived, fitted, of_machine, stated
 from studies.frame.study import Config, Key, Metric, Published, Study
 from workloads.errors import InputError
@@ -37,7 +44,7 @@ from workloads.models.architecture import Attention, Block, FeedForward, Model
 from workloads.models.lower import lower
 from workloads.models.stored_formats import phase_formats
 from workloads.phases import Train
-from workloads.transforms.sequence_parallel import sequence_parallel
+from workloads.transforms.training.sequence_parallel import sequence_parallel
 
 __all__ = ["STUDY"]
 

@@ -1,8 +1,8 @@
 """SSDTrain: activations written to drives in the forward pass and read back in the backward pass, beside computation.
 
 Passes, their times and what they keep are those of the lowered training step on kernels of the machine at its locked
-clock. What leaves is decided and executed by `simulator.training.activation_offload`; nothing here knows a result. The
-same step is run with all kept and with every layer computed again.
+clock. What leaves is decided and executed by `simulator.training.offload.activation_offload`; nothing here knows a
+result. The same step is run with all kept and with every layer computed again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hw.spec.load import load_system, override_values
 from hw.spec.system import System
 from mappers.map_workload import map_workload
 from mappers.planner.swap import KERNELS
-from simulator.training.activation_offload import (
+from simulator.training.offload.activation_offload import (
     ActivationLink,
     OffloadRun,
     adaptive_leaving,
@@ -23,8 +23,8 @@ from simulator.training.activation_offload import (
     lifetime_s,
     run_offload,
 )
-from simulator.training.activation_step import ActivationStep, activation_step, with_dropout
-from simulator.training.crossovers import hide_point
+from simulator.training.offload.activation_step import ActivationStep, activation_step, with_dropout
+from simulator.training.offload.crossovers import hide_point
 from studies.frame.constants import derived, fitted, of_machine, stated
 from studies.frame.study import Config, Key, Metric, Miss, Published, Study
 from workloads.models.architecture import Attention, Block, FeedForward, Model

@@ -1,9 +1,9 @@
 """TorchTitan: Llama training with sharded data, tensor, context and pipeline parallelism, eager and compiled, in FP8.
 
-A step is the simulated step of a layout (`simulator.training.step`), of a model that runs as torchtitan's does:
-products of their own for queries, keys, values and gates, elementwise steps apart unless compiled, copies around what
-is sharded, checkpoints that stop early or save every second product. No row of torchtitan's is fitted to. Kernels in
-training run slower than alone: how much is had from another system's stages on A100, and from products measured on
+A step is the simulated step of a layout (`simulator.training.step.simulate`), of a model that runs as torchtitan's
+does: products of their own for queries, keys, values and gates, elementwise steps apart unless compiled, copies around
+what is sharded, checkpoints that stop early or save every second product. No row of torchtitan's is fitted to. Kernels
+in training run slower than alone: how much is had from another system's stages on A100, and from products measured on
 H100s like these.
 """
 
@@ -18,12 +18,12 @@ from hw.spec.clocks import at_clock
 from hw.spec.load import load_system, override_values
 from hw.spec.system import System
 from mappers.kernels.constants import Entry, bundled
-from simulator.training.layout import Parallel
-from simulator.training.memory_trace import trace_memory
-from simulator.training.pieces import Pieces
-from simulator.training.setup import CONTENTION, Setup
-from simulator.training.step import prepare_step, simulate_step
-from simulator.training.step_result import StepResult
+from simulator.training.step.layout import Parallel
+from simulator.training.step.memory_trace import trace_memory
+from simulator.training.step.pieces import Pieces
+from simulator.training.step.result import StepResult
+from simulator.training.step.setup import CONTENTION, Setup
+from simulator.training.step.simulate import prepare_step, simulate_step
 from studies.frame.constants import derived, fitted, of_machine, stated
 from studies.frame.study import Config, Key, Metric, Miss, Study, Value
 from studies.published.torchtitan import A100, PUBLISHED
@@ -32,13 +32,13 @@ from workloads.models.architecture import Model
 from workloads.models.catalogue import model
 from workloads.models.flops import model_flops
 from workloads.phases import Checkpoint, Train
-from workloads.transforms.async_exchanges import async_exchanges
-from workloads.transforms.checkpoints import needed_again, saved_products
-from workloads.transforms.context_rounds import context_rounds
-from workloads.transforms.eager import eager
-from workloads.transforms.products_apart import products_apart
-from workloads.transforms.sharded_copies import sharded_copies
-from workloads.transforms.training_formats import training_formats
+from workloads.transforms.training.async_exchanges import async_exchanges
+from workloads.transforms.training.checkpoints import needed_again, saved_products
+from workloads.transforms.training.context_rounds import context_rounds
+from workloads.transforms.training.eager import eager
+from workloads.transforms.training.formats import training_formats
+from workloads.transforms.training.products_apart import products_apart
+from workloads.transforms.training.sharded_copies import sharded_copies
 from workloads.workload import Workload
 
 __all__ = ["STUDY"]
@@ -264,7 +264,7 @@ def _notes() -> Sequence[str]:
         f"eight it is at {slow:,.0f} (published 355).",
         "",
         "Kernels lose nothing here to exchanges beside them. At what they lose for each second of one in other runs "
-        f"(`simulator.training.setup.CONTENTION`) Llama-3-8B would be at {contended.tokens_per_s_per_device:,.0f} "
+        f"(`simulator.training.step.setup.CONTENTION`) Llama-3-8B would be at {contended.tokens_per_s_per_device:,.0f} "
         "tokens/s: where a slow network is busy most of the time, seconds are no measure of what is lost.",
         "",
         "Pipelines divide 126 layers evenly here, as 128.",

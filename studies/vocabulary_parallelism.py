@@ -1,9 +1,10 @@
 """Vocabulary Parallelism: embedding and output layer of a pipeline cut along the vocabulary, over all its stages.
 
-Schedules are those of `simulator.training.schedules`, executed with the times of passes over links that are known, and
-memory is what stages hold while they run. The times are had in three ways: transformer layers at the rate the artifact
-states and the output layer's logits by their traffic (``mfu``), all kernels by our model of them (``mfu_kernels``), and
-whole stages as measured (``iteration_measured_stages``), which leaves nothing but the schedule to predict.
+Schedules are those of `simulator.training.pipeline.schedules`, executed with the times of passes over links that are
+known, and memory is what stages hold while they run. The times are had in three ways: transformer layers at the rate
+the artifact states and the output layer's logits by their traffic (``mfu``), all kernels by our model of them
+(``mfu_kernels``), and whole stages as measured (``iteration_measured_stages``), which leaves nothing but the schedule
+to predict.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import numpy as np
 from hw.spec.load import load_system, override_values
 from simulator.interconnect.links import nvlink
 from simulator.road import simulate
-from simulator.training.pipeline import Activations, PipelineRun, StageTimes, run_pipeline, stage_times
-from simulator.training.pipeline_links import stage_links
-from simulator.training.pipeline_memory import peak_activation_bytes
-from simulator.training.schedules import make_schedule
+from simulator.training.pipeline.execution import Activations, PipelineRun, StageTimes, run_pipeline, stage_times
+from simulator.training.pipeline.links import stage_links
+from simulator.training.pipeline.memory import peak_activation_bytes
+from simulator.training.pipeline.schedules import make_schedule
 from studies.frame.constants import derived, fitted, of_machine, stated
 from studies.frame.study import Config, Key, Metric, Miss, Study
 from studies.published.vocabulary_parallelism import METHODS, PUBLISHED, RAW_ITERATION_S, RAW_MS

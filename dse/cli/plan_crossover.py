@@ -11,9 +11,16 @@ from dse.cli.output import check_figure, print_document, write_figure
 from dse.cli.plan_crossover_text import report
 from dse.cli.simulate import choose_model, choose_system
 from mappers.map_workload import FIDELITIES
-from simulator.training.crossover_curves import Answers, DriveAnswer, HostAnswer, Question, UpdateAnswer, crossovers
-from simulator.training.crossovers import HidePoint
-from simulator.training.update_crossovers import HOST_ADAM_SHARE, UpdateTimes
+from simulator.training.offload.crossover_curves import (
+    Answers,
+    DriveAnswer,
+    HostAnswer,
+    Question,
+    UpdateAnswer,
+    crossovers,
+)
+from simulator.training.offload.crossovers import HidePoint
+from simulator.training.offload.update_crossovers import HOST_ADAM_SHARE, UpdateTimes
 from workloads.errors import InputError, unknown_name
 
 __all__ = ["CrossoverOptions", "run_crossover"]

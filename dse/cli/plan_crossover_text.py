@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.training.crossover_curves import CONTEXT_STEP, Answers
+from simulator.training.offload.crossover_curves import CONTEXT_STEP, Answers
 
 __all__ = ["report"]
 

@@ -14,8 +14,8 @@ from dse.reports.table import print_rows, print_text
 from dse.reports.units_text import bytes_text, percent_text, seconds_text
 from hw.spec.system import System
 from simulator.policies.attention import main_home
-from simulator.training.search import Ranked, Searched, best_layouts
-from simulator.training.setup import Setup, check_values
+from simulator.training.layouts.search import Ranked, Searched, best_layouts
+from simulator.training.step.setup import Setup, check_values
 from workloads.errors import InputError
 from workloads.phases import Train
 

@@ -20,7 +20,7 @@ from mappers.planner.swap.bilevel import bilevel_plan, flat_plan
 from mappers.planner.swap.curve import contexts_to, step_curve
 from mappers.planner.swap.gpt_models import GPT_MODELS, gpt_model
 from mappers.planner.swap.step_ops import step_requests
-from simulator.training import ReplayedStep, replay_step
+from simulator.training.offload.replay import ReplayedStep, replay_step
 from workloads.errors import InputError, unknown_name
 from workloads.models.architecture import Model
 

@@ -27,13 +27,13 @@ from hw.spec.system import System
 from simulator.policies import named_policy
 from simulator.policies.attention import main_home
 from simulator.policy import Policy
-from simulator.training.fit import Change, lacks, smallest_changes
-from simulator.training.layout import Parallel, read_parallel
-from simulator.training.memory_trace import trace_memory
-from simulator.training.pieces import pieces_of
-from simulator.training.setup import Setup, check_setup, lowered
-from simulator.training.step import simulate_step
-from simulator.training.step_result import StepResult
+from simulator.training.layouts.fit import Change, lacks, smallest_changes
+from simulator.training.step.layout import Parallel, read_parallel
+from simulator.training.step.memory_trace import trace_memory
+from simulator.training.step.pieces import pieces_of
+from simulator.training.step.result import StepResult
+from simulator.training.step.setup import Setup, check_setup, lowered
+from simulator.training.step.simulate import simulate_step
 from workloads.errors import InfeasibleError, InputError, unknown_name
 from workloads.phases import Train
 

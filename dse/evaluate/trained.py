@@ -17,13 +17,13 @@ from mappers.planner.placement import tier_capacity
 from simulator.policies import named_policy
 from simulator.policies.attention import main_home
 from simulator.policy import Policy
-from simulator.training.costs import piece_costs
-from simulator.training.inventory import lacking, stage_memories
-from simulator.training.layout import Parallel
-from simulator.training.pieces import Pieces
-from simulator.training.setup import Setup, check_setup, check_values
-from simulator.training.step import Prepared, prepare_step, simulate_step
-from simulator.training.step_result import StepResult
+from simulator.training.step.costs import piece_costs
+from simulator.training.step.inventory import lacking, stage_memories
+from simulator.training.step.layout import Parallel
+from simulator.training.step.pieces import Pieces
+from simulator.training.step.result import StepResult
+from simulator.training.step.setup import Setup, check_setup, check_values
+from simulator.training.step.simulate import Prepared, prepare_step, simulate_step
 from workloads.errors import ImpossibleError, InfeasibleError, InputError, unknown_name
 
 __all__ = ["FIDELITIES", "check_fidelity", "check_training", "setup_of", "trained"]

@@ -11,9 +11,9 @@ from dse.reports.chrome_trace import chrome_trace, trace_text
 from dse.reports.run_folder import publish
 from dse.reports.step_table import step_text
 from hw.spec.system import System
-from simulator.training.setup import Setup
-from simulator.training.step_result import StepResult
-from simulator.training.step_trace import trace_pipeline
+from simulator.training.step.result import StepResult
+from simulator.training.step.setup import Setup
+from simulator.training.step.trace import trace_pipeline
 
 __all__ = ["step_trace", "write_step"]
 

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from dse.reports.table import print_rows, print_text
 from dse.reports.units_text import bytes_text, engineering, joules_text, number_text, percent_text, seconds_text
-from simulator.training.step_result import StepResult
+from simulator.training.step.result import StepResult
 
 __all__ = ["print_step", "step_text"]
 

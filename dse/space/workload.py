@@ -26,7 +26,7 @@ class _Part(BaseModel):
 
 
 class LayoutSpec(_Part):
-    """How a training step is divided over devices: `simulator.training.layout.Parallel`, by its names.
+    """How a training step is divided over devices: `simulator.training.step.layout.Parallel`, by its names.
 
     Whether degrees divide and multiply to the devices is seen of each design: one whose do not is infeasible.
     """
@@ -55,7 +55,7 @@ class WorkloadSpec(_Part):
     ``phase`` prefill or decode is one step of ``batch`` sequences of ``context`` tokens (``past`` of a prompt cached);
     ``serve`` is the request trace ``requests`` through the serving engine; ``train`` is one training step on
     ``global_batch`` sequences, of which a replica takes ``micro_batch`` at a time, divided as ``parallel`` says over
-    all devices of the system. Its other fields are those of `simulator.training.setup.Setup` and
+    all devices of the system. Its other fields are those of `simulator.training.step.setup.Setup` and
     `workloads.phases.Train`.
     """
 
@@ -92,7 +92,7 @@ class WorkloadSpec(_Part):
                 expected = "global_batch and micro_batch" if training else "phase: train"
                 raise field_error(InputError(f"phase is {self.phase}", expected, name))
         if training:
-            from simulator.training.schedules import SCHEDULES  # slow to import: other spaces do without
+            from simulator.training.pipeline.schedules import SCHEDULES  # slow to import: other spaces do without
 
             if self.schedule not in SCHEDULES:
                 raise field_error(unknown_name("schedule", self.schedule, SCHEDULES, field="schedule"))

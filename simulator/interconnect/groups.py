@@ -9,7 +9,8 @@ one for each adapter the members of a node have, so that a ring's bytes leave a 
 more than the fabric carries; a step between two nodes costs the network's latency, one within a node the fabric's. An
 all-reduce may take two trees instead, with the steps of their depth. In an all-to-all each adapter carries what its
 device sends to other nodes. In a ring pass, which is no call of a library, each device sends its part to the next one,
-then the part it got, and so on: between two nodes one adapter carries it. What the slowest group of a kind takes is what all take: they wait for each other.
+then the part it got, and so on: between two nodes one adapter carries it. What the slowest group of a kind takes is
+what all take: they wait for each other.
 """
 
 from __future__ import annotations
@@ -105,8 +106,8 @@ def reach_of(system: System, group: Group) -> tuple[Reach, ...]:
 def group_time(system: System, kind: str, payload_bytes: float, group: Group) -> CollectiveTime:
     """The collective among the members of ``group``, of which all groups of its kind run one at the same time.
 
-    ``payload_bytes`` as in `simulator.interconnect.collectives`; of a ring pass all parts together. Raises `InputError` for a system without a fabric and
-    for groups that reach beyond its devices.
+    ``payload_bytes`` as in `simulator.interconnect.collectives`; of a ring pass all parts together. Raises `InputError`
+    for a system without a fabric and for groups that reach beyond its devices.
     """
     if group.size == 1:
         return CollectiveTime("none", "none", 0.0, 0.0, 0.0)

@@ -28,8 +28,8 @@ from workloads.transforms.cache import (
 )
 from workloads.transforms.lanes import Lanes
 from workloads.transforms.shared_prompt import relay
-from workloads.transforms.training_formats import fp8_training, mxfp4_backward
-from workloads.transforms.training_sparsity import kept_tokens, low_rank_adapters, top_k_channels
+from workloads.transforms.training.formats import fp8_training, mxfp4_backward
+from workloads.transforms.training.sparsity import kept_tokens, low_rank_adapters, top_k_channels
 from workloads.transforms.weights import quantised_weights, sparse_feed_forward
 from workloads.workload import Role, Workload
 

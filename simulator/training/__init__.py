@@ -1,5 +1,2 @@
-"""Training steps in the event engine."""
-
-from simulator.training.replay import ReplayedStep, Transfer, replay_step, step_graph
-
-__all__ = ["ReplayedStep", "Transfer", "replay_step", "step_graph"]
+"""Training steps: `step` is one over many devices, `pipeline` the schedules it runs by, `layouts` which of them fit and
+which is fastest. What leaves the devices is in `offload` and `host`, uneven loads in `experts` and `sequences`."""

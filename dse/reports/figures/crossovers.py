@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from dse.reports.characteristics.sheet import Axis, Chart, Curve, Limit, Sheet
 from dse.reports.figures.curves import curves_figure
-from simulator.training.crossover_curves import CONTEXT_STEP, Answers, DriveAnswer, HostAnswer, UpdateAnswer
-from simulator.training.update_crossovers import UpdateTimes
+from simulator.training.offload.crossover_curves import CONTEXT_STEP, Answers, DriveAnswer, HostAnswer, UpdateAnswer
+from simulator.training.offload.update_crossovers import UpdateTimes
 
 __all__ = ["crossovers_figure", "crossovers_sheet"]
 

@@ -12,8 +12,8 @@ from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
 from dse.reports.figures.style import DOUBLE_WIDTH_IN, INK, KIND_COLOURS, MUTED, new_figure, paper_style, tints
-from simulator.training.inventory import StageMemory
-from simulator.training.memory_trace import MemoryTrace
+from simulator.training.step.inventory import StageMemory
+from simulator.training.step.memory_trace import MemoryTrace
 
 __all__ = ["MemoryPanel", "memory_over_time_figure"]
 

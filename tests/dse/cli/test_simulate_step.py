@@ -11,9 +11,9 @@ import pytest
 from dse.cli.entry import run
 from dse.reports.chrome_trace import validate_trace
 from hw.spec.load import load_system, override
-from simulator.training.layout import read_parallel
-from simulator.training.setup import Setup
-from simulator.training.step import simulate_step
+from simulator.training.step.layout import read_parallel
+from simulator.training.step.setup import Setup
+from simulator.training.step.simulate import simulate_step
 from workloads.models.catalogue import model
 from workloads.phases import Train
 

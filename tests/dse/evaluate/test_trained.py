@@ -20,10 +20,10 @@ from dse.evaluate.trained import setup_of
 from dse.explore.pool import evaluate
 from dse.space.space import Space, load_space
 from hw.spec.load import load_system, override
-from simulator.training.layout import Parallel
-from simulator.training.search import best_layouts
-from simulator.training.setup import Setup
-from simulator.training.step import simulate_step
+from simulator.training.layouts.search import best_layouts
+from simulator.training.step.layout import Parallel
+from simulator.training.step.setup import Setup
+from simulator.training.step.simulate import simulate_step
 from workloads.errors import InputError
 from workloads.models.catalogue import model
 from workloads.phases import Train

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from dse.reports.figures.crossovers import crossovers_figure, crossovers_sheet
 from dse.reports.figures.style import svg_bytes
 from hw.spec.load import load_system, override
-from simulator.training.crossover_curves import Answers, Question, crossovers
+from simulator.training.offload.crossover_curves import Answers, Question, crossovers
 from workloads.models.catalogue import model
 
 

@@ -8,8 +8,8 @@ import pytest
 from dse.reports.figures.memory_over_time import MemoryPanel, memory_over_time_figure
 from dse.reports.figures.style import svg_bytes
 from mappers.planner.allocation.requests import Request
-from simulator.training.inventory import StageMemory
-from simulator.training.memory_trace import MemoryTrace
+from simulator.training.step.inventory import StageMemory
+from simulator.training.step.memory_trace import MemoryTrace
 
 GB = 10**9
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from dse.reports.step_table import step_text
 from hw.spec.load import load_system, override
-from simulator.training.layout import Parallel
-from simulator.training.setup import Setup
-from simulator.training.step import simulate_step
+from simulator.training.step.layout import Parallel
+from simulator.training.step.setup import Setup
+from simulator.training.step.simulate import simulate_step
 from tests.simulator.training.small_models import small
 from workloads.phases import Train
 

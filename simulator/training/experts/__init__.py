@@ -1,0 +1,1 @@
+"""Loads of experts over devices: who holds them, and what it takes."""

@@ -1,0 +1,1 @@
+"""What a host holds and updates for its devices."""

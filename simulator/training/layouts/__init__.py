@@ -1,0 +1,1 @@
+"""Layouts of a training step: which are possible, which fit, which is fastest."""

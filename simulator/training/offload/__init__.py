@@ -1,0 +1,1 @@
+"""Activations and states that leave the devices, and where that hides."""

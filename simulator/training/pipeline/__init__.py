@@ -1,0 +1,1 @@
+"""Pipelines: schedules, their execution, and the activations they hold."""

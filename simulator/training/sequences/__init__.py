@@ -1,0 +1,1 @@
+"""Sequences of unequal lengths, and devices in a row that hand on."""

@@ -1,0 +1,1 @@
+"""Transforms of training steps: how they are divided, stored and run."""
