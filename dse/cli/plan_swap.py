@@ -126,17 +126,12 @@ def _plans(options: SwapOptions) -> dict[str, PlannedStep]:
 
 def _drive_bytes(options: SwapOptions, system: System) -> dict[str, float]:
     """What may be written to each tier of drives: as rated, else until the cells are worn; unknown ones left out."""
-    from simulator.memory.flash.drives import load_drive
+    from simulator.memory.flash.drives import tier_endurance_bytes
 
-    found = {}
-    for name, tier in system.tiers.items():
-        if tier.kind == "flash" and options.drive_writes is not None:
-            found[name] = _rated(options.drive_writes)
-        elif tier.kind == "flash" and tier.device is not None:
-            endurance = load_drive(tier.device).endurance_bytes
-            if endurance is not None:
-                found[name] = endurance * (tier.channels or 1)
-    return found
+    rated = None if options.drive_writes is None else _rated(options.drive_writes)
+    drives = {name: tier for name, tier in system.tiers.items() if tier.kind == "flash"}
+    found = {name: rated or tier_endurance_bytes(tier) for name, tier in drives.items()}
+    return {name: size for name, size in found.items() if size is not None}
 
 
 def _rated(text: str) -> float:

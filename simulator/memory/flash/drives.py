@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from hw.spec.system import Tier
 from simulator.memory.flash.drive import Drive
 from workloads.documents import read_document
 from workloads.errors import unknown_name
 from workloads.validation import validate
 
-__all__ = ["DriveRow", "drive_names", "drive_rows", "load_drive"]
+__all__ = ["DriveRow", "drive_names", "drive_rows", "load_drive", "tier_endurance_bytes"]
 
 _FOLDER = Path(__file__).parent / "drives"
 
@@ -76,3 +77,9 @@ def load_drive(name_or_path: str | Path) -> Drive:
     if text.casefold() not in folded:
         raise unknown_name("drive", text, drive_names())
     return folded[text.casefold()]
+
+
+def tier_endurance_bytes(tier: Tier) -> float | None:
+    """What may be written to all drives of a tier until their cells are worn; None where that is not known."""
+    found = load_drive(tier.device).endurance_bytes if tier.device is not None else None
+    return None if found is None else found * (tier.channels or 1)

@@ -17,6 +17,7 @@ from math import lcm
 
 from hw.spec.system import System
 from mappers.planner.swap.machine import KERNELS, HostTier, Machine, machine_of
+from simulator.memory.flash.drives import tier_endurance_bytes
 from simulator.policy import Transform
 from simulator.training.offload.crossovers import HidePoint, HideRule, from_which_on, hide_point
 from simulator.training.offload.model_widths import at_width
@@ -231,21 +232,12 @@ def _drive(question: Question, points: _Points, machine: Machine, tier: HostTier
         tier.name,
         writes,
         question.system.node_devices,
-        question.drive_writes_bytes or _endurance(question.system, tier.name),
+        question.drive_writes_bytes or tier_endurance_bytes(question.system.tiers[tier.name]),
         _by_batch(question, points, way),
         {batch: tuple(wide.at(way, question.context, batch) for wide in widths) for batch in question.batches},
         tuple(points.at(way, context, question.batches[0]) for context in _contexts(question)),
         _hides_from(question, points, way, writes, "step"),
     )
-
-
-def _endurance(system: System, name: str) -> float | None:
-    """What may be written to all drives of a tier until their cells are worn."""
-    from simulator.memory.flash.drives import load_drive
-
-    tier = system.tiers[name]
-    found = load_drive(tier.device).endurance_bytes if tier.device is not None else None
-    return None if found is None else found * (tier.channels or 1)
 
 
 def _contexts(question: Question) -> tuple[int, ...]:
