@@ -99,6 +99,10 @@ def design_of(space: Space, values: Mapping[str, Value]) -> Design:
     for path, expression in space.set_expressions.items():
         root, _, rest = path.partition(".")
         settings[root][rest] = plain_value(expression.value(values))
+    try:
+        base_system(space.base.system)  # what is kept of a file that is gone is gone with it
+    except InputError as error:
+        raise error if error.file else replace(error, field="base.system") from None
     system = _system_with(space.base.system, tuple(settings["system"].items()))
     workloads = {}
     for name, spec in space.workloads.items():
@@ -111,11 +115,7 @@ def design_of(space: Space, values: Mapping[str, Value]) -> Design:
 def _system_with(name: str, settings: tuple[tuple[str, Any], ...]) -> System:
     """The base with ``settings``: designs that differ in formats and workloads alone have it in common."""
     try:
-        base = base_system(name)
-    except InputError as error:
-        raise error if error.file else replace(error, field="base.system") from None
-    try:
-        return override_values(base, dict(settings))
+        return override_values(base_system(name), dict(settings))
     except InputError as error:
         raise replace(error, field=f"sets.system.{error.field}") from None
 

@@ -18,13 +18,13 @@ def op_called(workload: Workload, layer: str, name: str) -> Op:
     return next(op for found, _ in workload.layers() for op in found.ops if (found.name, op.name) == (layer, name))
 
 
-def test_gradients_of_attention_run_at_the_forward_kernels_rate() -> None:
-    """Five products where forward has two; causal both."""
+def test_gradients_of_attention_run_at_their_part_of_the_forward_kernels_rate() -> None:
+    """Five products where forward has two, at 63 % of the peak where forward attains 73 %; causal both."""
     step = lower(model("llama-3-8b"), Train(1, 8192))
     system = load_system("a100-80gb-sxm")
     forward = kernel_op(op_called(step, "layer", "attention"), system)
     backward = kernel_op(op_called(step, "layer_backward", "attention_grad"), system)
-    assert backward.compute_s == pytest.approx(2.5 * forward.compute_s)
+    assert backward.compute_s == pytest.approx(2.5 * 73 / 63 * forward.compute_s)
     assert backward.compute_s >= roofline_op(backward.op, system).compute_s
 
 
