@@ -184,7 +184,11 @@ def _fitting(divided: list[Setup], system: System, pieces: dict[object, Pieces])
     if not found:
         needed, there = min(lacks, key=lambda lack: lack[0])
         raise InfeasibleError(
-            f"memory of a device in the smallest of {len(divided):,} layouts", needed, there, "B", "more devices"
+            f"memory of a device in the smallest of {len(divided):,} layouts",
+            needed / 1e9,
+            there / 1e9,
+            "GB",
+            "more devices",
         )
 
 
