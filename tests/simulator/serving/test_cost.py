@@ -112,7 +112,7 @@ def test_with_kernels_time_grows_with_batch_and_context(decodes: int, context: i
 @settings(deadline=None, max_examples=10)
 @given(decodes=st.integers(1, 60), context=st.integers(1, 9000), steps=st.integers(1, 200))
 def test_a_run_of_decodes_is_near_the_sum_of_steps_without_nodes(decodes: int, context: int, steps: int) -> None:
-    """Within 1 % of every step's attention mapped by itself; some steps of the run stand for all."""
+    """Within 0.5 % of every step's attention mapped by itself; some steps of the run stand for all."""
     run = KERNELS.decode_run(StepBatch(decodes=decodes, decode_context=decodes * context), steps)
     sampled = range(0, steps, max(1, steps // 10))
     exact = [
@@ -121,7 +121,7 @@ def test_a_run_of_decodes_is_near_the_sum_of_steps_without_nodes(decodes: int, c
     ]
     each = [KERNELS.decode_run(StepBatch(decodes=decodes, decode_context=decodes * (context + n)), 1) for n in sampled]
     difference = sum(exact) - sum(step.parts_s["attention"] for step in each)
-    assert abs(difference) <= 1e-2 * sum(step.seconds for step in each)
+    assert abs(difference) <= 5e-3 * sum(step.seconds for step in each)
     assert run.seconds >= each[0].seconds * steps * (1 - 1e-9)
 
 
